@@ -1,0 +1,1 @@
+"""What the book and the README say about speed, measured side by side in one run."""

@@ -1,0 +1,1 @@
+"""Helper package of relubook, the executable textbook on rectifiers."""
