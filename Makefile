@@ -43,8 +43,10 @@ pins: ## resolve the environment anew and rewrite requirements.txt
 	rm -rf $(VENV)-pins
 	$(PYTHON) -m venv $(VENV)-pins
 	$(VENV)-pins/bin/python -m pip install -e '.[book]'
+	# torch pins what it needs for a GPU itself, and not on every system
 	{ sed '/^-e/q' requirements.txt; $(VENV)-pins/bin/python -m pip freeze \
-	  --exclude-editable | sed 's/+cpu$$//'; } > requirements.new
+	  --exclude-editable | sed 's/+c.*$$//' | grep -vE '^(cuda|nvidia|triton)'; \
+	} > requirements.new
 	mv requirements.new requirements.txt
 	rm -rf $(VENV)-pins
 
