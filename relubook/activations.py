@@ -22,6 +22,7 @@ What the NumPy functions share:
 
 import importlib
 import numbers
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, cmp_to_key, lru_cache
@@ -63,8 +64,9 @@ class Activation:
     `numpy` the formula itself is evaluated, which is **not guarded against
     overflow or cancellation** as the functions of this module are.
 
-    Raises `ValueError` if the symbols of `expr` are not `z` and the parameters, or a
-    parameter lies outside its domain; `TypeError` if `expr` is no SymPy expression.
+    Raises `ValueError` if the symbols of `expr` are not `z` and the parameters, a
+    parameter lies outside its domain, or `module` has no dot; `TypeError` if `expr`,
+    `params` or `module` is of another type.
 
     >>> beta = sp.Symbol("beta", positive=True)
     >>> gaussian = Activation("gaussian", sp.exp(-beta * z**2), {"beta": 1})
@@ -87,6 +89,12 @@ class Activation:
                 f"expr of {self.name} is a {type(self.expr).__name__}; "
                 "wanted a SymPy expression in relubook.activations.z"
             )
+        if not isinstance(self.params, Mapping):
+            raise TypeError(
+                f"params of {self.name} is {self.params!r}; "
+                "wanted a mapping of names to values"
+            )
+        self._check_module()
         symbols = self.expr.free_symbols
         if z not in symbols or symbols - {z} != set(self._symbols.values()):
             raise ValueError(
@@ -147,7 +155,8 @@ class Activation:
 
         Two branches are joined at their boundary only where value and slope provably
         agree. (`sympy.diff` of ReLU claims 0 at 0.) Raises `ValueError` where the
-        parameters do not say which branch holds.
+        parameters do not say which branch holds, the branches have infinitely many
+        boundaries or ones that SymPy cannot find, or it has no derivative (floor).
 
         >>> CATALOGUE["relu"].derivative
         Piecewise((1, z > 0), (0, z < 0))
@@ -194,6 +203,14 @@ class Activation:
     def __reduce__(self):  # a read-only mapping cannot be pickled
         fields = (self.module, self.numpy, self.cite)
         return Activation, (self.name, self.expr, dict(self.params), *fields)
+
+    def _check_module(self):
+        wanted = "wanted a dotted name such as 'torch.nn.ReLU', or a callable"
+        if isinstance(self.module, str):
+            if not all(self.module.rpartition(".")):
+                raise ValueError(f"module of {self.name} is {self.module!r}; {wanted}")
+        elif self.module is not None and not callable(self.module):
+            raise TypeError(f"module of {self.name} is {self.module!r}; {wanted}")
 
     @cached_property
     def _symbols(self):
@@ -496,7 +513,13 @@ def latex(expression):
     \begin{cases} 1 & ... z > 0 \\\frac{1}{100} & ... z < 0 \end{cases}
     >>> print(latex(sp.Abs(z)))
     \left\lvert z \right\rvert
+
+    Raises `TypeError` for what is not SymPy's.
     """
+    if not isinstance(expression, sp.Basic):
+        raise TypeError(
+            f"expression is a {type(expression).__name__}; wanted a SymPy expression"
+        )
     return _Latex({"symbol_names": _symbol_names(expression)}).doprint(
         expression.replace(
             lambda e: e.is_Rational and e.q > 10**6, lambda e: sp.Float(e, 5)
@@ -507,16 +530,43 @@ def latex(expression):
 def table(activations=None):
     """A Markdown table of activations (default: the catalogue), derived from each.
 
-    Columns: name, definition, derivative, defaults, torch module, source.
+    Columns: name, definition, derivative. Raises `TypeError` for what is no
+    `Activation`, such as a name.
 
     >>> print(table([CATALOGUE["absolute_value"]]).splitlines()[0])
-    | Name | Definition | Derivative | Defaults | PyTorch | Source |
+    | Name | Definition | Derivative |
     """
-    rows = [["Name", "Definition", "Derivative", "Defaults", "PyTorch", "Source"]]
-    rows.append(["---"] * len(rows[0]))
-    for activation in CATALOGUE.values() if activations is None else activations:
-        rows.append(_row(activation))
-    return Markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))
+
+    def row(activation):
+        definition, slope = activation.latex, activation.latex_derivative
+        return rf"$\displaystyle {definition}$", rf"$\displaystyle {slope}$"
+
+    return _table(("Definition", "Derivative"), row, activations)
+
+
+def table_of_defaults(activations=None):
+    """A Markdown table of what an activation (default: the catalogue's) comes with.
+
+    Columns: name, default parameters, torch module, source. Raises `TypeError` for
+    what is no `Activation`, such as a name.
+
+    >>> print(table_of_defaults([CATALOGUE["absolute_value"]]).splitlines()[0])
+    | Name | Defaults | PyTorch | Source |
+    """
+
+    def row(activation):
+        module, cite = activation.module, activation.cite
+        if callable(module):
+            module = module.__qualname__
+        # Roles are rendered in the book; elsewhere they would stand there as text.
+        role = "{cite:t}" if in_build() else ""
+        return (
+            _defaults(activation),
+            f"`{module}`" if module else "",
+            f"{role}`{cite}`" if cite else "",
+        )
+
+    return _table(("Defaults", "PyTorch", "Source"), row, activations)
 
 
 class Markdown(str):
@@ -526,24 +576,24 @@ class Markdown(str):
         return str(self)
 
 
-def _row(activation):
-    defaults = (
+def _table(columns, row, activations):
+    """Rows of `row(activation)`, one cell a column, each after the name."""
+    rows = [("Name", *columns), ("---",) * (1 + len(columns))]
+    for activation in CATALOGUE.values() if activations is None else activations:
+        if not isinstance(activation, Activation):
+            raise TypeError(
+                f"activations contains {activation!r}; wanted Activation records, "
+                "such as CATALOGUE.values()"
+            )
+        rows.append((f"`{activation.name}`", *row(activation)))
+    return Markdown("\n".join(f"| {' | '.join(cells)} |" for cells in rows))
+
+
+def _defaults(activation):
+    return ", ".join(
         f"${latex(activation._symbols[name])} = {_value(value)}$ (`{name}`)"
         for name, value in activation.params.items()
     )
-    module, cite = activation.module, activation.cite
-    if callable(module):
-        module = module.__qualname__
-    # Roles are rendered in the book; elsewhere they would stand there as text.
-    role = "{cite:t}" if in_build() else ""
-    return [
-        f"`{activation.name}`",
-        f"${activation.latex}$",
-        f"${activation.latex_derivative}$",
-        ", ".join(defaults),
-        f"`{module}`" if module else "",
-        f"{role}`{cite}`" if cite else "",
-    ]
 
 
 def _value(value):
@@ -582,9 +632,9 @@ class _Latex(LatexPrinter):
         return f"{self._print(above[0].lts)} {sign} {self._print(below[0])}"
 
 
-def _derivative(formula):
-    formula = formula.rewrite(sp.Piecewise)  # Abs, Max, Min, sign, Heaviside
-    edges = _edges(formula)
+def _derivative(given):
+    formula = given.rewrite(sp.Piecewise)  # Abs, Max, Min, sign, Heaviside
+    edges = _edges(formula, given)
     samples = [sum(pair) / 2 for pair in zip(edges, edges[1:])]
     samples = [edges[0] - 1, *samples, edges[-1] + 1] if edges else [sp.S.Zero]
     branches = [_branch(formula, sample) for sample in samples]
@@ -596,10 +646,16 @@ def _derivative(formula):
             joined = _agree(formula, edges[i], branch, branches[i + 1])
             below = [z <= edges[i] if joined else z < edges[i]]
         pieces.append((sp.diff(branch, z), sp.And(*above, *below)))
-    return sp.Piecewise(*reversed(pieces))
+    derivative = sp.Piecewise(*reversed(pieces))
+    if derivative.has(sp.Derivative, sp.Subs):
+        raise ValueError(
+            f"SymPy knows no derivative of {given}; wanted an expression whose "
+            "branches are differentiable"
+        )
+    return derivative
 
 
-def _edges(formula):
+def _edges(formula, given):
     """Where branches may meet, from left to right."""
     relations = {
         relation
@@ -607,8 +663,23 @@ def _edges(formula):
         for relation in piecewise.atoms(sp.Rel)
         if relation.has(z)
     }
-    edges = {e for r in relations for e in sp.solve(r.lhs - r.rhs, z)}
+    edges = {e for r in relations for e in _roots(r.lhs - r.rhs, given)}
     return sorted(edges, key=cmp_to_key(_compare))
+
+
+def _roots(difference, given):
+    """All real zeros of a branch's condition; `sp.solve` returns two of sin's."""
+    # solveset leaves open whether 2 / (a - 1) is real: a may be 1.
+    if difference.is_polynomial(z) and sp.degree(difference, z) == 1:
+        return sp.solve(difference, z)
+    roots = sp.solveset(difference, z, sp.S.Reals)
+    if roots is not sp.S.EmptySet and not isinstance(roots, sp.FiniteSet):
+        raise ValueError(
+            f"the branches of {given} have infinitely many or undecidable "
+            f"boundaries, where {difference} = 0; relubook.activations derives "
+            "derivatives of expressions with finitely many"
+        )
+    return roots
 
 
 def _compare(left, right):
@@ -660,6 +731,11 @@ _ONE_PASS = 1 << 18  # for kernels without temporaries: fewer turns of the loop
 
 def _evaluate(kernel, z, out, parameters={}, block=_CACHED):
     """Apply `kernel(z, out, *parameters)` in blocks, in the dtype of computation."""
+    if isinstance(z, np.ma.MaskedArray):
+        raise TypeError(
+            "z is a masked array: fill it first, for instance with "
+            "np.ma.filled(z, np.nan); wanted an array without a mask"
+        )
     z = np.asarray(z)
     dtype = _result_dtype(z.dtype)
     if out is None:
@@ -737,6 +813,8 @@ def _exact(symbol, value):
     # Every fact must be proved: an unknown sign would make the branches a guess.
     if any(getattr(exact, f"is_{name}") is not fact for name, fact in facts.items()):
         raise ValueError(f"{symbol}={value!r}: wanted {wanted}")
+    if exact.is_number and abs(exact) > sys.float_info.max:
+        raise ValueError(f"{symbol} is beyond float64: wanted {wanted}")
     return exact
 
 
@@ -745,6 +823,8 @@ def _rational(value):
     """The decimal that a number is written as (0.01 is 1/100); expressions as given."""
     if isinstance(value, sp.Expr) and not isinstance(value, sp.Float):
         return value
+    if isinstance(value, numbers.Rational):
+        return sp.Rational(int(value.numerator), int(value.denominator))
     if isinstance(value, (np.floating, sp.Float)):
         value = float(value)
     finite = value == value and abs(value) != np.inf

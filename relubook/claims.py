@@ -194,8 +194,9 @@ def check(claim_id, holds=None, fails=None) -> Checked:
     ClaimError; in a reader's own run the result says "yours differs" and why that can
     be.
 
-    Truth values are bool, NumPy's or SymPy's; anything else raises TypeError, no
-    evidence at all ValueError, an id that the ledger does not have LookupError.
+    Truth values are bool, NumPy's or SymPy's; anything else raises TypeError. No
+    evidence at all and sentences that differ only in white space raise ValueError, an
+    id that the ledger does not have LookupError.
 
     >>> check(
     ...     "elu-negative-slope",
@@ -319,10 +320,16 @@ def _findings(argument, evidence):
             f"{argument} is a {type(evidence).__name__}, but must map "
             "sentences to truth values"
         )
-    return MappingProxyType({
-        _sentence(argument, key): _truth(argument, key, value)
-        for key, value in evidence.items()
-    })
+    findings = {}
+    for key, value in evidence.items():
+        sentence = _sentence(argument, key)
+        if sentence in findings:  # one of the two would be lost
+            raise ValueError(
+                f"{argument} has {sentence!r} twice, in different white space; "
+                "keep one of them"
+            )
+        findings[sentence] = _truth(argument, key, value)
+    return MappingProxyType(findings)
 
 
 def _sentence(argument, key):

@@ -1,4 +1,4 @@
-"""Every figure the book draws more than once; each takes and returns an Axes.
+"""Figures of the book; each takes and returns an Axes.
 
 The figures of one activation keep its colour and dash everywhere (`line_style`), and
 none relies on colour alone.
@@ -51,7 +51,7 @@ def use_style():
     if in_build():
         plt.rcParams.update({"figure.facecolor": "none", "axes.facecolor": "none",
                              "savefig.transparent": True})
-    if plt.get_backend() == "inline":
+    if "inline" in plt.get_backend():
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         set_matplotlib_formats("svg")
@@ -79,14 +79,20 @@ def plot_activation(activation, ax, low=-4.0, high=4.0):
 
 
 def plot_derivative(activation, ax, low=-4.0, high=4.0):
-    """Draw an activation's derivative; a line breaks where there is none.
+    """Draw an activation's derivative; the line breaks where there is none.
 
-    The derivative is the one `Activation.derivative` derives, evaluated on a grid
-    that holds 0, so that the gap at the kink is visible.
+    The derivative is the one `Activation.derivative` derives, evaluated on a grid that
+    holds the points where its pieces meet, so that a gap is visible. Where the formula
+    overflows, nothing is drawn.
     """
-    points = np.linspace(low, high, 401)
-    slope = sp.lambdify(z, activation.derivative, "scipy")
-    values = np.broadcast_to(slope(points), points.shape)
+    slope = activation.derivative
+    meeting = {point for piece in slope.atoms(sp.core.relational.Relational)
+               for point in piece.args if point.is_number}
+    points = np.union1d(np.linspace(low, high, 401),
+                        [float(point) for point in meeting if low <= point <= high])
+    with np.errstate(all="ignore"):
+        values = sp.lambdify(z, slope, "scipy")(points)
+    values = np.broadcast_to(values, points.shape)
     ax.plot(points, values, label=activation.name, **line_style(activation.name))
     ax.set(xlabel="pre-activation $z$", ylabel="derivative")
     return ax
@@ -98,6 +104,13 @@ def plot_layer(x, weights, biases, output_weights, axes):
     x [n]; weights, biases and output_weights [units]; axes [units, 3]. The columns are
     w x + b, ReLU(w x + b) and v ReLU(w x + b). Returns `axes`.
     """
+    if not len(weights) == len(biases) == len(output_weights) == len(axes):
+        raise ValueError(
+            f"weights, biases, output_weights and axes have {len(weights)}, "
+            f"{len(biases)}, {len(output_weights)} and {len(axes)} rows; "
+            "wanted the same number, one a unit"
+        )
+    x = np.asarray(x)
     titles = "pre-activation $z$", "activation $h$", "weighted, $v h$"
     for ax, title in zip(axes[0], titles):
         ax.set_title(title)
@@ -139,9 +152,13 @@ def plot_half_float_map(errors, ax):
     correctly rounded, then darker in steps. `figure.colorbar(ax.images[0])` explains
     the shades.
     """
+    if np.shape(errors) != (256, 256):
+        raise ValueError(f"errors has shape {np.shape(errors)}; wanted (256, 256)")
     worst = MAP_STEPS[-1]
-    ax.imshow(np.minimum(errors, np.nextafter(worst, 0)), cmap=ListedColormap(MAP_SHADES),
-              norm=BoundaryNorm(MAP_STEPS, len(MAP_SHADES)), interpolation="nearest")
+    ax.imshow(
+        np.minimum(errors, np.nextafter(worst, 0)), interpolation="nearest",
+        cmap=ListedColormap(MAP_SHADES), norm=BoundaryNorm(MAP_STEPS, len(MAP_SHADES)),
+    )
     ax.set(xlabel="low byte", ylabel="high byte")
     ax.set_xticks([0, 128, 255])
     ax.set_yticks([0, 128, 255])

@@ -7,7 +7,7 @@ layer but the last. Chapter "The rectified linear unit" introduces everything he
 
 from dataclasses import dataclass
 from math import comb, prod
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -17,6 +17,7 @@ from scipy.spatial import KDTree
 # A unit's line closer than this to a vertex passes through it. In units of half
 # the box: far above rounding (1e-16), far below what a picture or a count can miss.
 _TOLERANCE = 1e-10
+_SMALLEST = np.finfo(float).smallest_normal  # below it, digits are lost
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +45,8 @@ def forward(x, weights, biases):
     is NumPy's promotion of x, weights and biases; integers count as float64. NaN
     in x gives NaN; an infinite x gives what ``@`` gives, NaN where 0 meets inf.
 
-    Raises ValueError for shapes that do not chain, TypeError for complex numbers
-    and text.
+    Raises ValueError for shapes that do not chain, TypeError for complex numbers,
+    text, and weights and biases that are no lists.
 
     >>> forward([[-2.0], [3.0]], [[[1], [-1]], [[1, 1]]], [[0, 0], [0]])  # |x|
     array([[2.],
@@ -168,7 +169,8 @@ def random_network(widths, rng, bias_scale=1.0):
     here is 1. Returns (weights, biases), float64.
 
     Raises ValueError for fewer than two widths, widths that are not positive
-    integers, and a negative or non-finite bias_scale.
+    integers, and a negative or non-finite bias_scale; TypeError for a bias_scale or
+    an rng of another type.
 
     >>> weights, biases = random_network((2, 3, 1), np.random.default_rng(0))
     >>> [w.shape for w in weights], [b.shape for b in biases]
@@ -179,9 +181,15 @@ def random_network(widths, rng, bias_scale=1.0):
     widths = _positive_integers("widths", widths)
     if len(widths) < 2:
         raise ValueError(f"widths={widths}, want at least an input and an output width")
+    if not isinstance(bias_scale, Real):
+        raise TypeError(f"bias_scale={bias_scale!r}, want a finite number >= 0")
     if not (np.isfinite(bias_scale) and bias_scale >= 0):
         raise ValueError(f"bias_scale={bias_scale}, want a finite number >= 0")
-    rng = np.random.default_rng(rng)
+    try:
+        rng = np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        wanted = "want a numpy.random.Generator or a seed, an integer >= 0"
+        raise type(error)(f"rng={rng!r}, {wanted}") from error
     weights, biases = [], []
     for fan_in, fan_out in zip(widths, widths[1:]):
         weights.append(rng.normal(0, np.sqrt(2 / fan_in), (fan_out, fan_in)))
@@ -205,8 +213,9 @@ def linear_regions(weights, biases, box):
     them as one. A unit that is zero on a whole piece is inactive there, and pieces
     thinner than about 1e-10 of the box belong to their neighbours.
 
-    Raises ValueError for other than two inputs, an empty box, NaN or infinities,
-    shapes that do not chain, and a network that may overflow in the box.
+    Raises ValueError for other than two inputs, an empty box or one whose sides are
+    no normal float64, NaN or infinities, shapes that do not chain, and a network that
+    may overflow in the box.
 
     >>> weights, biases = [[[1, 0], [0, 1]], [[1, 1]]], [[0, 0], [0]]
     >>> regions = linear_regions(weights, biases, ((-1, 1), (-1, 1)))
@@ -232,8 +241,14 @@ def linear_regions(weights, biases, box):
 
     regions = []
     for piece in pieces:
-        gradient = weights[-1] @ piece.gradient / half
-        offset = weights[-1] @ piece.offset + biases[-1] - gradient @ centre
+        with np.errstate(over="ignore", invalid="ignore"):
+            gradient = weights[-1] @ piece.gradient / half
+            offset = weights[-1] @ piece.offset + biases[-1] - gradient @ centre
+        if not (np.isfinite(gradient).all() and np.isfinite(offset).all()):
+            raise ValueError(
+                "the gradient or the offset of a region overflows float64, want"
+                " smaller weights or a larger box"
+            )
         polygon = centre + half * piece.polygon
         regions.append(Region(polygon, piece.pattern, gradient, offset))
     return regions
@@ -242,7 +257,7 @@ def linear_regions(weights, biases, box):
 def count_linear_regions(regions):
     """Number of linear regions: neighbours with the same affine map count once.
 
-    regions: the list that `linear_regions` returned, whose length is the number of
+    regions: what `linear_regions` returned, a list whose length is the number of
     activation regions. Two of them are joined if they share an edge and their
     gradients agree to 1e-9 of the largest entry (the offsets then agree, as the
     network is continuous). Regions apart from each other stay apart, whatever their
@@ -256,6 +271,7 @@ def count_linear_regions(regions):
     Reference: Hanin and Rolnick, "Complexity of Linear Regions in Deep Networks"
     (2019).
     """
+    regions = list(regions)
     if not regions:
         raise ValueError("regions is empty, want what linear_regions returned")
     first, second = _neighbours([region.polygon for region in regions])
@@ -287,10 +303,12 @@ def max_regions(hidden_widths, dimension):
     Neural Networks" (2014), for how many regions deep networks do reach.
     """
     hidden_widths = _positive_integers("hidden_widths", hidden_widths)
-    (dimension,) = _positive_integers("dimension", [dimension])
+    if not _is_positive_integer(dimension):
+        raise ValueError(f"dimension={dimension!r}, want a positive integer")
+    dimension = int(dimension)
     image = [min([dimension, *hidden_widths[:i]]) for i in range(len(hidden_widths))]
     return prod(
-        sum(comb(width, j) for j in range(d + 1))
+        sum(comb(width, j) for j in range(d + 1)) if d < width else 2**width
         for width, d in zip(hidden_widths, image)
     )
 
@@ -359,6 +377,9 @@ def _components(count, first, second):
 
 def _network(weights, biases, finite=False):
     """Lists of weight and bias arrays whose shapes chain, or an error."""
+    for name, layers in (("weights", weights), ("biases", biases)):
+        if not np.iterable(layers):
+            raise TypeError(f"{name} is {layers!r}, want a list of one array a layer")
     check = _finite if finite else _real
     weights = [check(f"weights[{i}]", weight) for i, weight in enumerate(weights)]
     biases = [check(f"biases[{i}]", bias) for i, bias in enumerate(biases)]
@@ -395,6 +416,13 @@ def _centre_and_half(box):
     low, high = box.T
     if (low >= high).any():
         raise ValueError(f"box={box.tolist()} is empty, want low < high for each input")
+    with np.errstate(over="ignore"):
+        sides = high - low
+    if (sides < 2 * _SMALLEST).any() or np.isinf(sides).any():
+        raise ValueError(
+            f"box={box.tolist()} has the sides {sides.tolist()}, want sides from"
+            f" {2 * _SMALLEST:.1e} to {np.finfo(float).max:.1e}"
+        )
     return low / 2 + high / 2, high / 2 - low / 2
 
 
@@ -421,10 +449,14 @@ def _positive_integers(name, values):
     if not np.iterable(values):
         raise TypeError(f"{name}={values!r}, want a sequence of positive integers")
     for value in values:
-        integral = isinstance(value, Integral) and not isinstance(value, bool)
-        if not integral or value < 1:
+        if not _is_positive_integer(value):
             raise ValueError(f"{name} contains {value!r}, want positive integers")
     return [int(value) for value in values]
+
+
+def _is_positive_integer(value):
+    integral = isinstance(value, Integral) and not isinstance(value, bool)
+    return integral and value >= 1
 
 
 def _finite(name, values):

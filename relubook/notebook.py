@@ -22,14 +22,15 @@ def glue(name, value):
     the page formats what is printed, and NumPy prints `np.float64(0.5)`.
 
     Raises TypeError for a name that is not a string and ValueError for one that the
-    page's text could not refer to: empty, or with a colon, which starts the format.
+    page's text could not refer to: empty, or with a colon, which starts the format,
+    or a backtick, which ends the reference.
 
     >>> glue("slope", 0.01)
     """
     if not isinstance(name, str):
         raise TypeError(f"name={name!r} is a {type(name).__name__}, not a string")
-    if not name.strip() or ":" in name:
-        raise ValueError(f"name={name!r} must not be empty and must not contain ':'")
+    if not name.strip() or ":" in name or "`" in name:
+        raise ValueError(f"name={name!r} must not be empty or contain ':' or '`'")
     if in_build():
         import myst_nb
 

@@ -1,5 +1,7 @@
 """How far a computed value is from the exact one, in units in the last place."""
 
+from numbers import Real
+
 import mpmath
 import numpy as np
 import sympy as sp
@@ -28,10 +30,15 @@ def exact(function, values):
     function of one mpmath number; `values` an array `[...]` of float16, float32 or
     float64. The working precision is raised until the result stands to 80 bits, so
     that a textbook formula is exact even where it cancels; a result too small for any
-    float may be 0. NaN gives NaN, as does a point that the expression leaves out;
-    +-inf gives the limit, read off at a number beyond every float.
+    float may be 0. NaN gives NaN, as does a point that the expression leaves out, a
+    pole (where mpmath raises ZeroDivisionError or ValueError) and a complex result.
+    +-inf gives the limit, read off at 2^1100, beyond every float; NaN where the value
+    at 2^1101 is another one that floats tell apart: sine has no limit, the logarithm
+    is still on its way.
 
-    Raises `TypeError` for other dtypes, `ValueError` for several free symbols.
+    Raises `TypeError` for other dtypes and for a `function` of another type,
+    `ValueError` for several free symbols, `OverflowError` where a number on the way
+    has an exponent too large for mpmath.
 
     >>> z = sp.Symbol("z")
     >>> exact(sp.exp(z) - 1, np.array([1e-20, -np.inf])).astype(float)
@@ -40,9 +47,15 @@ def exact(function, values):
     values = _floats("values", values)
     if isinstance(function, sp.Expr):
         function = _mpmath_function(function)
+    elif not callable(function):
+        raise TypeError(
+            f"function is {function!r}; wanted a SymPy expression or a function of "
+            "one mpmath number"
+        )
     results = np.empty(values.shape, dtype=object)
     for index, value in np.ndenumerate(values):
-        results[index] = _exact_value(function, float(value))
+        exact_value = _limit if np.isinf(value) else _exact_value
+        results[index] = exact_value(function, float(value))
     return results
 
 
@@ -57,7 +70,8 @@ def ulp_error(computed, exact):
     NaN is exact, and inf where the exact value rounds to inf, have error 0; any other
     NaN or inf has error inf.
 
-    Raises `TypeError` for other dtypes, `ValueError` for different shapes.
+    Raises `TypeError` for other dtypes and for `exact` that is not of real numbers,
+    `ValueError` for different shapes.
 
     >>> ulp_error(np.float16([1.001, np.inf]), [1.0, 65520.0])
     array([1., 0.])
@@ -66,7 +80,7 @@ def ulp_error(computed, exact):
     floating-point arithmetic".
     """
     computed = _floats("computed", computed)
-    exact = np.asarray(exact)
+    exact = _real_numbers("exact", exact)
     if exact.shape != computed.shape:
         raise ValueError(
             f"exact has shape {exact.shape}; wanted {computed.shape}, as computed has"
@@ -115,6 +129,18 @@ def _floats(name, array):
     return array
 
 
+def _real_numbers(name, array):
+    array = np.asarray(array)
+    wanted = "wanted mpmath numbers or floats"
+    if array.dtype.kind not in "biufO":
+        raise TypeError(f"{name} has dtype {array.dtype}; {wanted}")
+    if array.dtype == object:
+        for value in array.flat:
+            if not isinstance(value, (Real, mpmath.mpf)):
+                raise TypeError(f"{name} contains {value!r}; {wanted}")
+    return array
+
+
 def _mpmath_function(expression):
     symbols = list(expression.free_symbols)
     if len(symbols) > 1:
@@ -125,21 +151,40 @@ def _mpmath_function(expression):
 
 
 def _exact_value(function, value):
-    if np.isnan(value):
+    if mpmath.isnan(value):
         return mpmath.nan
-    if np.isinf(value):
-        value = mpmath.sign(value) * mpmath.ldexp(1, 1100)
     result = mpmath.mpf(0)
     # 1200 bits hold 1 + x for every float64 x. Two zeros may both have cancelled.
     for bits in (128, 256, 1200):
         with mpmath.workprec(bits):
-            previous, result = result, function(mpmath.mpf(value))
-            if result is None:  # how SymPy prints a Piecewise's missing branch
+            try:
+                previous, result = result, function(mpmath.mpf(value))
+            except (ZeroDivisionError, ValueError):  # a pole
+                return mpmath.nan
+            except OverflowError as error:
+                raise OverflowError(
+                    "function passes through a number too large for mpmath at "
+                    f"{mpmath.nstr(mpmath.mpf(value), 5)}; wanted smaller values"
+                ) from error
+            # None is how SymPy prints a Piecewise's missing branch.
+            if result is None or isinstance(result, (complex, mpmath.mpc)):
                 return mpmath.nan
             result = mpmath.mpf(result)
             if abs(result - previous) < abs(result) * mpmath.ldexp(1, -80):
                 break
     return result
+
+
+def _limit(function, infinity):
+    """The value far beyond every float, if it no longer moves, else NaN."""
+    sign = mpmath.sign(infinity)
+    near = _exact_value(function, sign * mpmath.ldexp(1, 1100))
+    far = _exact_value(function, sign * mpmath.ldexp(1, 1101))
+    settled = abs(far - near) <= abs(near) * mpmath.ldexp(1, -80)
+    same_side = near * far > 0
+    vanished = max(abs(near), abs(far)) < mpmath.ldexp(1, -1075)
+    overflowed = same_side and min(abs(near), abs(far)) >= mpmath.ldexp(1, 1024)
+    return near if settled or vanished or overflowed else mpmath.nan
 
 
 def _unit(values, dtype):

@@ -210,6 +210,17 @@ def test_infinities_nan_and_both_zeros(activation, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_relu_is_numpys_maximum(dtype):
+    info = np.finfo(dtype)
+    sizes = [0, info.smallest_subnormal, info.tiny, 1, info.max, np.inf, np.nan]
+    extremes = np.array(sizes + [-x for x in sizes], dtype)
+    for values in (extremes, every_half_float().astype(dtype)):
+        computed = activations.relu(values)
+        assert computed.dtype == dtype
+        np.testing.assert_array_equal(computed, np.maximum(values, 0))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @each
 def test_no_floating_point_error_is_raised(activation, dtype):
     info = np.finfo(dtype)
@@ -316,6 +327,13 @@ def test_dtype_that_is_no_real_number(activation, values, named):
         activation(values)
 
 
+@each
+def test_masked_array_would_lose_its_mask(activation):
+    masked = np.ma.masked_array([1.0, 2.0], [True, False])
+    with pytest.raises(TypeError, match="z is a masked array: fill it first"):
+        activation(masked)
+
+
 def test_out_must_fit():
     relu = activations.relu
     with pytest.raises(TypeError, match="out is a list; wanted an array of shape"):
@@ -340,6 +358,12 @@ OUTSIDE = [
     ("prelu", "init", sp.I, "init=I: wanted a finite number"),
     ("hardtanh", "min_val", 0.5, "min_val=0.5: wanted a finite number, negative or 0"),
     ("hardtanh", "max_val", 0, "max_val=0: wanted a positive finite number"),
+    ("elu", "alpha", 10**400, "alpha is beyond float64: wanted a finite number"),
+    pytest.param(  # too long for Python to print
+        *("elu", "alpha", -(10**5000), "alpha is beyond float64: wanted a finite"),
+        id="elu-alpha-huge",
+    ),
+    ("celu", "alpha", Fraction(10**400, 3), "alpha is beyond float64: wanted a posit"),
 ]
 
 
@@ -412,6 +436,20 @@ def test_symbol_of_unknown_sign_is_outside_the_domain():
 def test_bad_definition(expr, params, error, message):
     with pytest.raises(error, match=message):
         Activation("bad", expr, params)
+
+
+def test_params_must_be_a_mapping():
+    with pytest.raises(TypeError, match="params of bad is 3; wanted a mapping"):
+        Activation("bad", z, params=3)
+
+
+@pytest.mark.parametrize(
+    "module, error",
+    [("Mod", ValueError), (".Mod", ValueError), ("torch.", ValueError), (3, TypeError)],
+)
+def test_module_must_be_a_dotted_name_or_a_callable(module, error):
+    with pytest.raises(error, match=f"module of bad is {module!r}; wanted a dotted"):
+        Activation("bad", z, module=module)
 
 
 # One's own
@@ -525,6 +563,10 @@ def test_derivative_joins_branches_only_where_slopes_provably_agree():
         (sp.Piecewise((z**2, z > 0), (sp.sin(z) * z, True)), 0, 0),
         (sp.Piecewise((z, (z > -1) & (z < 1)), (2 * z, True)), 3, 2),
         (sp.Piecewise((z, sp.Abs(z) < 1), (z**3, True)), 1, sp.nan),
+        (sp.Abs(sp.exp(z) - 2), 0, -1),
+        (sp.Abs(sp.exp(z) - 2), sp.log(2), sp.nan),
+        (sp.Abs(z**2 + 1), 3, 6),
+        (sp.Abs(z**3 - z), sp.Rational(1, 2), sp.Rational(1, 4)),
     ],
 )
 def test_derivative_of_other_forms(expr, point, wanted):
@@ -539,6 +581,29 @@ def test_derivative_says_when_it_cannot_tell():
     assert own.derivative.subs(z, 2) == 1
     with pytest.raises(ValueError, match="cannot tell which of the branch boundaries"):
         own.symbolic.derivative
+
+
+@pytest.mark.parametrize(
+    "expr", [sp.Abs(sp.sin(z)), sp.Max(0, sp.cos(z)), sp.Abs(sp.exp(z) - z - 3)]
+)
+def test_derivative_wants_boundaries_that_can_be_listed(expr):
+    message = f"branches of {expr} have infinitely many or undecidable boundaries"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Activation("own", expr).derivative
+
+
+def test_derivative_with_a_symbol_in_the_boundary():
+    a = sp.Symbol("a", real=True)
+    own = Activation("own", sp.Piecewise((z, a * z > 1), (0, True)), {"a": 2})
+    assert own.derivative.subs(z, 1) == 1 and own.derivative.subs(z, 0) == 0
+    with pytest.raises(ValueError, match="cannot tell"):
+        own.symbolic.derivative
+
+
+@pytest.mark.parametrize("expr", [sp.floor(z), z * sp.ceiling(z)])
+def test_derivative_that_sympy_does_not_know(expr):
+    with pytest.raises(ValueError, match="SymPy knows no derivative of .*; wanted"):
+        Activation("own", expr).derivative
 
 
 @each
@@ -560,16 +625,38 @@ def test_latex_has_the_books_symbols():
     assert activations.latex(sp.Abs(z) ** 2 + sp.Abs(z - 1) ** 3).count(r"\rvert") == 1
 
 
-def test_table(monkeypatch):
-    monkeypatch.delenv("RELUBOOK_BUILD", raising=False)
+def test_latex_wants_an_expression():
+    with pytest.raises(TypeError, match="expression is a str; wanted a SymPy expr"):
+        activations.latex("z")
+
+
+@pytest.mark.parametrize("table", [activations.table, activations.table_of_defaults])
+def test_tables_want_records(table):
+    for names, first in ((CATALOGUE, "identity"), (["relu"], "relu")):
+        with pytest.raises(TypeError, match=f"contains '{first}'; wanted Activation r"):
+            table(names)
+
+
+def test_table():
     lines = activations.table().splitlines()
+    assert lines[:2] == ["| Name | Definition | Derivative |", "| --- | --- | --- |"]
     assert len(lines) == 2 + len(NAMES)
-    assert all(line.count("|") == 7 for line in lines)
+    assert all(line.count("|") == 4 for line in lines)
+    text = activations.table([Activation("own", z**2)])
+    assert r"| `own` | $\displaystyle z^{2}$ | $\displaystyle 2 z$ |" in text
+    assert text._repr_markdown_() == str(text)
+
+
+def test_table_of_defaults(monkeypatch):
+    monkeypatch.delenv("RELUBOOK_BUILD", raising=False)
+    lines = activations.table_of_defaults().splitlines()
+    assert len(lines) == 2 + len(NAMES)
+    assert all(line.count("|") == 5 for line in lines)
     assert r"| $\alpha = 0.01$ (`negative_slope`) | `torch.nn.LeakyReLU` |" in lines[4]
     own = Activation("own", z**2, module=max)
-    text = activations.table([own, CATALOGUE["elu"].symbolic])
-    assert "| `own` | $z^{2}$ | $2 z$ |  | `max` |  |" in text
+    text = activations.table_of_defaults([own, CATALOGUE["elu"].symbolic])
+    assert "| `own` |  | `max` |  |" in text
     assert r"$\alpha = \alpha$" in text and "{cite:t}" not in text
     assert text._repr_markdown_() == str(text)
     monkeypatch.setenv("RELUBOOK_BUILD", "1")
-    assert "{cite:t}`nair2010rectified`" in activations.table()
+    assert "{cite:t}`nair2010rectified`" in activations.table_of_defaults()

@@ -320,6 +320,13 @@ def test_evidence_needs_sentences(book, key):
         claims.check("squares-grow", fails={key: True})
 
 
+@pytest.mark.parametrize("argument", ["holds", "fails"])
+def test_sentences_that_differ_in_white_space_are_one(book, argument):
+    evidence = {"it  grows": False, " it\ngrows ": True}
+    with pytest.raises(ValueError, match=f"{argument} has 'it grows' twice"):
+        claims.check("squares-grow", **{argument: evidence})
+
+
 @pytest.mark.parametrize("evidence", [(), ({},), ({}, {}), (None, None)])
 def test_a_check_without_evidence(book, evidence):
     message = "'squares-grow' was checked without evidence; give at least one sentence"

@@ -5,8 +5,10 @@ import matplotlib
 matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pytest
+from nbclient import NotebookClient
 
 from relubook import figures, networks, precision
 from relubook.activations import CATALOGUE, Activation, z
@@ -42,10 +44,34 @@ def test_value_and_derivative_are_those_of_the_activation(name, ax):
     assert np.nanmax(near) < 0.02
 
 
-def test_the_derivative_of_relu_has_a_gap_at_zero(ax):
-    figures.plot_derivative(CATALOGUE["relu"], ax)
+@pytest.mark.parametrize("limits", [(-4, 4), (-1, 3.1)])
+def test_the_derivative_of_relu_has_a_gap_at_zero(limits, ax):
+    figures.plot_derivative(CATALOGUE["relu"], ax, *limits)
     points, slopes = ax.lines[0].get_xydata().T
     assert np.array_equal(points[np.isnan(slopes)], [0.0])
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_no_warning_far_out(name, ax):
+    figures.plot_activation(CATALOGUE[name], ax, -1000, 1000)
+    figures.plot_derivative(CATALOGUE[name], ax, -1000, 1000)
+
+
+def test_wrong_shapes_are_named(ax):
+    with pytest.raises(ValueError, match=r"errors has shape \(2, 2\); wanted"):
+        figures.plot_half_float_map(np.zeros((2, 2)), ax)
+    with pytest.raises(ValueError, match="1, 2, 1 and 1 rows; wanted the same"):
+        figures.plot_layer([0, 1], [1], [0, 1], [1], [[ax, ax, ax]])
+
+
+def test_notebooks_show_vector_graphics():
+    cells = ["from relubook import figures; import matplotlib.pyplot as plt",
+             "figures.use_style()", "plt.plot([0, 1]); plt.show()"]
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell) for cell in cells]
+    )
+    NotebookClient(notebook, kernel_name="python3").execute()
+    assert "image/svg+xml" in notebook.cells[-1].outputs[-1].data
 
 
 def test_layer_shows_line_bend_and_weight():

@@ -425,6 +425,20 @@ def test_linear_regions_of_known_functions():
     assert (len(hidden), count_linear_regions(hidden)) == (2, 1)
 
 
+def test_count_linear_regions_takes_any_iterable():
+    regions = linear_regions(*ABSOLUTE, SQUARE)
+    assert count_linear_regions(iter(regions)) == 2
+
+
+def test_regions_of_the_smallest_and_the_widest_boxes():
+    for side in (5e-308, 1.7e308):
+        weights = [[[1 / side, 0]], [[1]]]
+        regions = linear_regions(weights, [[-0.5], [0]], ((0, side), (0, side)))
+        edges = [region.polygon[:, 0].max() / side for region in regions]
+        np.testing.assert_allclose(edges, [0.5, 1])
+        assert count_linear_regions(regions) == 2
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_linear_regions_against_loops(seed):
     regions = linear_regions(*random_network((2, 3, 3, 2, 1), seed), SQUARE)
@@ -457,6 +471,8 @@ def test_max_regions_of_deep_networks():
     assert max_regions([5, 1, 9], 3) == (1 + 5 + 10 + 10) * 2 * (1 + 9)
     assert max_regions([], 2) == 1
     assert max_regions([400], 400) == 2**400
+    assert max_regions([400], 399) == 2**400 - 1
+    assert max_regions([10**6], 10**6) == 1 << 10**6
     assert max_regions(np.array([3, 3]), np.int64(2)) == 49
 
 
@@ -535,12 +551,34 @@ def test_random_network_takes_a_generator_or_a_seed():
         (lambda: count_linear_regions([]), "regions is empty"),
         (lambda: max_regions(16, 2), "hidden_widths=16, want a sequence"),
         (lambda: max_regions([0], 2), "hidden_widths contains 0"),
-        (lambda: max_regions([3], 2.5), "dimension contains 2.5"),
+        (lambda: max_regions([3], 2.5), "dimension=2.5, want a positive integer"),
+        (lambda: max_regions([3], 0), "dimension=0, want a positive integer"),
         (lambda: max_regions([True], 2), "hidden_widths contains True"),
         (lambda: random_network((2,), 0), r"widths=\[2\], want at least"),
         (lambda: random_network((2, -1), 0), "widths contains -1"),
         (lambda: random_network((2, 1), 0, -1), "bias_scale=-1, want"),
         (lambda: random_network((2, 1), 0, np.nan), "bias_scale=nan, want"),
+        (lambda: random_network((2, 1), 0, "a"), "bias_scale='a', want a finite"),
+        (lambda: random_network((2, 1), 0, [1]), r"bias_scale=\[1\], want a finite"),
+        (lambda: random_network((2, 1), "a"), "rng='a', want a numpy.random.Generator"),
+        (lambda: random_network((2, 1), -1), "rng=-1, want a numpy.random.Generator"),
+        (lambda: forward([1, 2], 3, 4), "weights is 3, want a list"),
+        (lambda: forward([1, 2], None, None), "weights is None, want a list"),
+        (lambda: forward([1, 2], [[[1, 2]]], 4), "biases is 4, want a list"),
+        (
+            lambda: linear_regions(*ABSOLUTE, ((-1e308, 1e308), (0, 1))),
+            r"box=.* has the sides \[inf, 1.0\], want sides from",
+        ),
+        (
+            lambda: linear_regions(*ABSOLUTE, ((0, 5e-324), (0, 1))),
+            r"box=.* has the sides \[5e-324, 1.0\], want sides from",
+        ),
+        (
+            lambda: linear_regions(
+                [[[1e200, 0]], [[1e200]]], [[0], [0]], ((0, 1e-200), (0, 1e-200))
+            ),
+            "gradient or the offset of a region overflows",
+        ),
     ],
 )
 def test_errors_say_what_came_and_what_was_wanted(call, message):

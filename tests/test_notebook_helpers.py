@@ -70,7 +70,7 @@ def test_glue_wants_a_string_as_name(name):
         glue(name, 0.5)
 
 
-@pytest.mark.parametrize("name", ["", "  ", "half:.2f"])
+@pytest.mark.parametrize("name", ["", "  ", "half:.2f", "`half`", "ha`lf"])
 def test_glue_wants_a_name_that_text_can_refer_to(name):
-    with pytest.raises(ValueError, match="must not be empty and must not contain ':'"):
+    with pytest.raises(ValueError, match="must not be empty or contain ':' or '`'"):
         glue(name, 0.5)

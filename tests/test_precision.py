@@ -150,6 +150,69 @@ def test_exact_takes_functions_and_rejects_the_rest():
         exact(z, [1])
 
 
+@pytest.mark.parametrize(
+    "function, value",
+    [
+        (sp.log(z), -1.0),
+        (sp.sqrt(z), -1.0),
+        (1 / z, 0.0),
+        (sp.gamma(z), 0.0),
+        (lambda x: 1j, 0.0),
+    ],
+)
+def test_exact_has_no_value_where_the_function_is_complex_or_has_a_pole(
+    function, value
+):
+    (result,) = exact(function, np.array([value]))
+    assert mpmath.isnan(result)
+
+
+@pytest.mark.parametrize("function", [sp.sin(z), sp.cos(z), sp.log(z)])
+def test_exact_at_infinity_without_a_limit_in_reach(function):
+    (result,) = exact(function, np.array([np.inf]))
+    assert mpmath.isnan(result)
+
+
+@pytest.mark.parametrize(
+    "function, limits",
+    [
+        (1 / z, (0, 0)),
+        (z**3, (-np.inf, np.inf)),
+        (sp.exp(z), (0, np.inf)),
+        (sp.atan(z), (-np.pi / 2, np.pi / 2)),
+        (sp.sin(z) / z, (0, 0)),
+    ],
+)
+def test_exact_at_infinity_with_a_limit(function, limits):
+    results = exact(function, np.array([-np.inf, np.inf])).astype(float)
+    np.testing.assert_array_equal(results, limits)
+
+
+def test_exact_names_the_point_of_an_overflow():
+    with pytest.raises(OverflowError, match="too large for mpmath at 1.3583e.331;"):
+        exact(sp.exp(sp.exp(z)), np.array([np.inf]))
+
+
+@pytest.mark.parametrize("function", ["z", 3, None])
+def test_exact_wants_a_function(function):
+    with pytest.raises(TypeError, match=f"function is {function!r}; wanted a SymPy"):
+        exact(function, np.ones(1))
+
+
+@pytest.mark.parametrize(
+    "wanted, came",
+    [
+        ([1j], "has dtype complex128"),
+        (["a"], "has dtype <U1"),
+        ([None], "contains None"),
+        ([mpmath.mpc(1, 1)], "contains mpc"),
+    ],
+)
+def test_ulp_error_wants_real_numbers(wanted, came):
+    with pytest.raises(TypeError, match=f"exact {came}.*; wanted mpmath numbers or fl"):
+        ulp_error(np.ones(1), wanted)
+
+
 def share_wrong(function, exact_function):
     """Share of the half-floats that are numbers whose result is not the nearest."""
     errors = half_float_errors(function, exact_function)

@@ -1,4 +1,4 @@
-"""What is said in several files is said the same, and what is pinned is what we ask for."""
+"""What several files say agrees, and everything that we ask for is pinned."""
 
 import json
 import re
@@ -10,7 +10,8 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+PROJECT = tomllib.loads(PYPROJECT)["project"]
 PINS = dict(
     line.split("==") for line in (ROOT / "requirements.txt").read_text().splitlines()
     if "==" in line
@@ -21,7 +22,9 @@ def normal(name):
     return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", name)[0]).lower()
 
 
-@pytest.mark.parametrize("name", ["README.md", "CITATION.cff", "index.md", "pyproject.toml"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CITATION.cff", "index.md", "pyproject.toml"]
+)
 def test_the_repository_has_one_address(name):
     found = re.findall(r"https://github\.com/[\w-]+/[\w-]+", (ROOT / name).read_text())
     assert found and set(found) == {CONFIG["repository"]["url"]}

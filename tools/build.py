@@ -177,7 +177,9 @@ def render(root, everything):
         done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT)
     if done.returncode:
         messages = ANSI.sub("", log.read_text(encoding="utf-8", errors="replace"))
-        raise BuildError(f"Jupyter Book found errors:\n{messages}")
+        # What follows is how Jupyter Book was called, not what is wrong.
+        messages = messages.partition("\nTraceback (most recent call last)")[0]
+        raise BuildError(f"Jupyter Book found errors:\n{messages.rstrip()}")
 
 
 def main():
