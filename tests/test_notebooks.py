@@ -276,7 +276,8 @@ def test_the_first_cells_say_what_this_is_and_install_what_is_missing(kink):
     assert "`slope`" in about.source  # the page has glued numbers
     assert install.source.endswith(
         'if importlib.util.find_spec("relubook") is None:\n'
-        "    %pip install --quiet git+https://git.example.org/minibook"
+        "    %pip install --quiet "
+        "'relubook[torch] @ git+https://git.example.org/minibook'"
     )
 
 
