@@ -179,7 +179,9 @@ def render(root, everything):
         messages = ANSI.sub("", log.read_text(encoding="utf-8", errors="replace"))
         # What follows is how Jupyter Book was called, not what is wrong.
         messages = messages.partition("\nTraceback (most recent call last)")[0]
-        raise BuildError(f"Jupyter Book found errors:\n{messages.rstrip()}")
+        raise BuildError(
+            f"Jupyter Book found errors:\n{messages.rstrip()}\n(whole log: {log})"
+        )
 
 
 def main():

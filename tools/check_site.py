@@ -21,7 +21,7 @@ import yaml
 from bs4 import BeautifulSoup, NavigableString
 
 # Sphinx writes these itself: there is no source that could carry a description.
-GENERATED = {"genindex.html", "prf-prf.html", "search.html"}
+GENERATED = {"genindex.html", "search.html"}
 
 # What a browser loads unasked. Links such as rel=canonical or rel=next are not loaded.
 LOADED_LINKS = {
