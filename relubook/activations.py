@@ -25,7 +25,7 @@ import numbers
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, cmp_to_key, lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 
 import numpy as np
@@ -33,6 +33,7 @@ import scipy.special
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
 
+from relubook import calculus
 from relubook.notebook import in_build
 
 z = sp.Symbol("z", real=True)
@@ -153,17 +154,53 @@ class Activation:
     def derivative(self):
         """The derivative of `formula`, undefined (SymPy's nan) where there is none.
 
-        Two branches are joined at their boundary only where value and slope provably
-        agree. (`sympy.diff` of ReLU claims 0 at 0.) Raises `ValueError` where the
-        parameters do not say which branch holds, the branches have infinitely many
-        boundaries or ones that SymPy cannot find, or it has no derivative (floor).
+        `calculus.derivative`: two branches are joined at their boundary only where the
+        one-sided slopes provably agree. (`sympy.diff` of ReLU claims 0 at 0.) Raises
+        `calculus.Undecided` where the parameters do not say which branch holds.
 
         >>> CATALOGUE["relu"].derivative
         Piecewise((1, z > 0), (0, z < 0))
         >>> CATALOGUE["relu"].derivative.subs(z, 0)
         nan
         """
-        return _derivative(self.formula)
+        return calculus.derivative(self.formula, z)
+
+    @cached_property
+    def kinks(self):
+        """The points where the one-sided derivatives differ: `calculus.kinks`.
+
+        >>> CATALOGUE["elu"].kinks, CATALOGUE["elu"].with_params(alpha=2).kinks
+        (EmptySet, {0})
+        >>> CATALOGUE["elu"].symbolic.kinks
+        ConditionSet(z, Ne(alpha, 1), {0})
+        """
+        return calculus.kinks(self.formula, z)
+
+    def one_sided_derivatives(self, at=0):
+        """The left and right derivative at a point: `calculus.one_sided_derivatives`.
+
+        >>> CATALOGUE["leaky_relu"].symbolic.one_sided_derivatives()
+        Slopes(left=negative_slope, right=1)
+        """
+        return calculus.one_sided_derivatives(self.formula, z, at)
+
+    @cached_property
+    def smoothness(self):
+        """The class C^k and the points where it ends: `calculus.smoothness`.
+
+        >>> print(CATALOGUE["elu"].smoothness)
+        C^1, not C^2, because of {0}
+        """
+        return calculus.smoothness(self.formula, z)
+
+    @cached_property
+    def properties(self):
+        """Monotone, convex, Lipschitz, range: `calculus.properties`.
+
+        >>> CATALOGUE["leaky_relu"].properties.convex
+        True
+        """
+        return calculus.properties(self.formula, z)
 
     @property
     def latex(self):
@@ -630,91 +667,6 @@ class _Latex(LatexPrinter):
         strict = isinstance(above[0], (sp.StrictGreaterThan, sp.StrictLessThan))
         sign = "<" if strict else r"\leq"
         return f"{self._print(above[0].lts)} {sign} {self._print(below[0])}"
-
-
-def _derivative(given):
-    formula = given.rewrite(sp.Piecewise)  # Abs, Max, Min, sign, Heaviside
-    edges = _edges(formula, given)
-    samples = [sum(pair) / 2 for pair in zip(edges, edges[1:])]
-    samples = [edges[0] - 1, *samples, edges[-1] + 1] if edges else [sp.S.Zero]
-    branches = [_branch(formula, sample) for sample in samples]
-    pieces = []
-    for i, branch in enumerate(branches):
-        above = [z > edges[i - 1]] if i > 0 else []
-        below = []
-        if i < len(edges):
-            joined = _agree(formula, edges[i], branch, branches[i + 1])
-            below = [z <= edges[i] if joined else z < edges[i]]
-        pieces.append((sp.diff(branch, z), sp.And(*above, *below)))
-    derivative = sp.Piecewise(*reversed(pieces))
-    if derivative.has(sp.Derivative, sp.Subs):
-        raise ValueError(
-            f"SymPy knows no derivative of {given}; wanted an expression whose "
-            "branches are differentiable"
-        )
-    return derivative
-
-
-def _edges(formula, given):
-    """Where branches may meet, from left to right."""
-    relations = {
-        relation
-        for piecewise in formula.atoms(sp.Piecewise)
-        for relation in piecewise.atoms(sp.Rel)
-        if relation.has(z)
-    }
-    edges = {e for r in relations for e in _roots(r.lhs - r.rhs, given)}
-    return sorted(edges, key=cmp_to_key(_compare))
-
-
-def _roots(difference, given):
-    """All real zeros of a branch's condition; `sp.solve` returns two of sin's."""
-    # solveset leaves open whether 2 / (a - 1) is real: a may be 1.
-    if difference.is_polynomial(z) and sp.degree(difference, z) == 1:
-        return sp.solve(difference, z)
-    roots = sp.solveset(difference, z, sp.S.Reals)
-    if roots is not sp.S.EmptySet and not isinstance(roots, sp.FiniteSet):
-        raise ValueError(
-            f"the branches of {given} have infinitely many or undecidable "
-            f"boundaries, where {difference} = 0; relubook.activations derives "
-            "derivatives of expressions with finitely many"
-        )
-    return roots
-
-
-def _compare(left, right):
-    difference = left - right
-    if difference.is_positive or difference.is_negative:
-        return 1 if difference.is_positive else -1
-    raise ValueError(
-        f"cannot tell which of the branch boundaries {left} and {right} is larger; "
-        "give the parameters numbers, or symbols with a sign"
-    )
-
-
-def _branch(formula, point):
-    """The expression that `formula` equals at `point`, and around it if no edge."""
-
-    def choose(*pairs):
-        for branch, condition in pairs:
-            holds = condition.subs(z, point)
-            if holds is sp.true:
-                return branch
-            if holds is not sp.false:
-                raise ValueError(
-                    f"cannot tell whether {condition} holds at z = {point}; "
-                    "give the parameters numbers, or symbols with a sign"
-                )
-        return sp.nan
-
-    return formula.replace(sp.Piecewise, choose)
-
-
-def _agree(formula, edge, left, right):
-    """Whether value and slope provably agree where two branches meet."""
-    value = _branch(formula, edge)
-    differences = (value - left, value - right, sp.diff(left - right, z))
-    return all(sp.simplify(d.subs(z, edge)) == 0 for d in differences)
 
 
 def _leaky(z, out, slope):

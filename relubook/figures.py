@@ -69,33 +69,40 @@ def line_style(name):
     return {"color": color, "linestyle": linestyle}
 
 
-def plot_activation(activation, ax, low=-4.0, high=4.0):
-    """Draw an activation's value over [low, high] in its own colour and dash."""
-    points = np.linspace(low, high, 401)
-    ax.plot(points, activation(points), label=activation.name,
-            **line_style(activation.name))
+def plot_activation(activation, ax, low=-4.0, high=4.0, gaps=()):
+    """Draw an activation's value over [low, high] in its own colour and dash.
+
+    The line breaks at `gaps`, for functions that jump there.
+    """
+    points = _grid(low, high, gaps)
+    values = np.where(np.isin(points, gaps), np.nan, activation(points))
+    ax.plot(points, values, label=activation.name, **line_style(activation.name))
     ax.set(xlabel="pre-activation $z$", ylabel="value")
     return ax
 
 
-def plot_derivative(activation, ax, low=-4.0, high=4.0):
+def plot_derivative(activation, ax, low=-4.0, high=4.0, gaps=()):
     """Draw an activation's derivative; the line breaks where there is none.
 
     The derivative is the one `Activation.derivative` derives, evaluated on a grid that
-    holds the points where its pieces meet, so that a gap is visible. Where the formula
-    overflows, nothing is drawn.
+    holds the points where its pieces meet and `gaps`, where it breaks, so that a gap is
+    visible. Where the formula overflows, nothing is drawn.
     """
     slope = activation.derivative
     meeting = {point for piece in slope.atoms(sp.core.relational.Relational)
                for point in piece.args if point.is_number}
-    points = np.union1d(np.linspace(low, high, 401),
-                        [float(point) for point in meeting if low <= point <= high])
+    points = _grid(low, high, [*map(float, meeting), *gaps])
     with np.errstate(all="ignore"):
         values = sp.lambdify(z, slope, "scipy")(points)
-    values = np.broadcast_to(values, points.shape)
+    values = np.where(np.isin(points, gaps), np.nan, values)
     ax.plot(points, values, label=activation.name, **line_style(activation.name))
     ax.set(xlabel="pre-activation $z$", ylabel="derivative")
     return ax
+
+
+def _grid(low, high, extra):
+    points = np.union1d(np.linspace(low, high, 401), extra)
+    return points[(points >= low) & (points <= high)]
 
 
 def plot_layer(x, weights, biases, output_weights, axes):
