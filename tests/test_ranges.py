@@ -174,7 +174,7 @@ def test_zeros_match_sign_changes():
                 x = precise(zero)
                 near = max(abs(function(x * (1 + s) + s)) for s in (-1e-9, 1e-9))
                 assert abs(function(x)) <= near * 1e-12, (g, zero)
-    assert decided >= 9
+    assert decided >= 10
 
 
 # ---- ranges
@@ -221,7 +221,7 @@ def test_extent_rounded_end():
 
 def test_extent_holds_what_the_grid_has():
     decided = 0
-    for g in smooth_expressions(10, seed=2):
+    for g in smooth_expressions(7, seed=2):
         try:
             found = extent(g, z, -5, 5)
         except Undecided:
@@ -233,7 +233,7 @@ def test_extent_holds_what_the_grid_has():
         size = max(1, abs(low), abs(high))
         assert low - 1e-12 * size <= min(values) <= low + 0.05 * size, g
         assert high - 0.05 * size <= max(values) <= high + 1e-12 * size, g
-    assert decided >= 9
+    assert decided >= 6
 
 
 # ---- properties

@@ -127,6 +127,9 @@ def limit(g, z, end, side):
     """The limit of `g` at a finite end from a side, or at an infinite one."""
     if end.is_infinite:
         numerator, denominator = factored(g, z)  # several times faster so
+        constant, rest = (numerator / denominator).as_independent(z, as_Add=False)
+        if sign(constant):
+            return constant * _sympy_limit(rest, z, end)
         return _sympy_limit(numerator / denominator, z, end)
     try:
         found = expansion(g, z, end, side, ONE)
@@ -691,6 +694,7 @@ def _roughly(a, b):
     return 0 if abs(difference) < sp.Float(10) ** -40 else int(sp.sign(difference))
 
 
+@lru_cache(maxsize=1024)
 def _sympy_limit(g, z, end, **direction):
     unknown = f"cannot decide the limit of {_short(g)} at {z} = {end}"
     try:
