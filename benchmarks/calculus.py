@@ -15,10 +15,10 @@ from sympy.core.cache import clear_cache
 
 from relubook import calculus
 from relubook.activations import CATALOGUE, z
-from relubook.calculus import expansions, zeros
-from relubook.calculus.derivations import substituted_limit
+from relubook.calculus import expansions, ranges, zeros
+from relubook.calculus.substitution import substituted_limit
 
-REPEATS = 5
+REPEATS = 3
 FUNCTIONS = {
     "one_sided_derivatives": lambda f: calculus.one_sided_derivatives(f, z, 0),
     "kinks": lambda f: calculus.kinks(f, z),
@@ -63,7 +63,7 @@ def measure(function):
 
 def cold(function, f):
     clear_cache()
-    for module in (expansions, zeros):
+    for module in (expansions, zeros, ranges):
         for cached in vars(module).values():
             if hasattr(cached, "cache_clear"):
                 cached.cache_clear()

@@ -21,6 +21,7 @@ What the NumPy functions share:
 """
 
 import importlib
+import inspect
 import numbers
 import sys
 from collections.abc import Callable, Mapping
@@ -96,6 +97,7 @@ class Activation:
                 "wanted a mapping of names to values"
             )
         self._check_module()
+        self._check_numpy()
         symbols = self.expr.free_symbols
         if z not in symbols or symbols - {z} != set(self._symbols.values()):
             raise ValueError(
@@ -227,11 +229,19 @@ class Activation:
         """
         if self.module is None:
             raise ValueError(f"{self.name} names no torch module: give it `module`")
-        build = self.module
+        build, numbers = self.module, self._numbers
         if isinstance(build, str):
             package, _, name = build.rpartition(".")
-            build = getattr(importlib.import_module(package), name)
-        return build(**self._numbers)
+            build = getattr(importlib.import_module(package), name, None)
+            if build is None:
+                raise ValueError(f"{package} has no {name!r}, the module of {self.name}")
+        try:
+            return build(**numbers)
+        except TypeError as error:
+            raise TypeError(
+                f"module of {self.name} is {self.module!r}; wanted a class or function "
+                f"that builds a torch module from {_names(numbers)}: {error}"
+            ) from error
 
     def __repr__(self):
         params = "".join(f", {name}={value}" for name, value in self.params.items())
@@ -248,6 +258,17 @@ class Activation:
                 raise ValueError(f"module of {self.name} is {self.module!r}; {wanted}")
         elif self.module is not None and not callable(self.module):
             raise TypeError(f"module of {self.name} is {self.module!r}; {wanted}")
+
+    def _check_numpy(self):
+        if self.numpy is None:
+            return
+        wanted = "wanted a function (z, ..., out=None) with the parameters by name"
+        if not callable(self.numpy):
+            raise TypeError(f"numpy of {self.name} is {self.numpy!r}; {wanted}")
+        try:
+            inspect.signature(self.numpy).bind(None, **self.params, out=None)
+        except TypeError as error:
+            raise TypeError(f"numpy of {self.name}: {error}; {wanted}") from None
 
     @cached_property
     def _symbols(self):

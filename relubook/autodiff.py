@@ -10,7 +10,7 @@ out need be no subgradient (Kakade and Lee 2018); it belongs to a conservative f
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from numbers import Real
@@ -229,6 +229,7 @@ def answers_at_kink(spellings=SPELLINGS, dtype=torch.float32, device="cpu"):
     it (off by more than 16 eps), does not keep the shape, or has no gradient;
     `TypeError` if it returns no tensor; what the calculus raises where f has no
     one-sided derivatives, or a vertical one. A note at the error names the spelling.
+    `TypeError` also for `spellings` that are none, and a `dtype` that is not floating.
 
     >>> mine = Spelling("clip", sp.Max(0, z), lambda z: torch.clip(z, min=0))
     >>> answers_at_kink([mine])[["left", "right", "clarke", "answer", "answer_is"]]
@@ -238,6 +239,10 @@ def answers_at_kink(spellings=SPELLINGS, dtype=torch.float32, device="cpu"):
     Reference: Bertoin, Bolte, Gerchinovitz and Pauwels (2021), "Numerical influence of
     ReLU'(0) on backpropagation".
     """
+    if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise TypeError(f"dtype={dtype!r}; wanted a floating dtype of torch")
+    if not isinstance(spellings, Iterable):
+        raise TypeError(f"spellings={spellings!r}; wanted a list of Spelling")
     rows = []
     for spelling in spellings:
         if not isinstance(spelling, Spelling):
@@ -248,7 +253,10 @@ def answers_at_kink(spellings=SPELLINGS, dtype=torch.float32, device="cpu"):
         try:
             rows.append(_row(spelling, dtype, device))
         except Exception as error:
-            error.add_note(f"This is about the spelling {spelling.name!r}.")
+            error.add_note(
+                f"This is about the spelling {spelling.name!r}; its function is given "
+                f"a tensor of {len(_OFFSETS)} values and works element by element."
+            )
             raise
     return pd.DataFrame(rows, columns=_COLUMNS)
 
@@ -289,9 +297,12 @@ class ReLUWith(torch.nn.Module):
         super().__init__()
         if isinstance(at_zero, bool) or not isinstance(at_zero, Real):
             raise TypeError(f"at_zero={at_zero!r}: wanted a number")
-        if not math.isfinite(at_zero):
+        try:
+            self.at_zero = float(at_zero)
+        except OverflowError:  # 10**400
+            self.at_zero = math.inf
+        if not math.isfinite(self.at_zero):
             raise ValueError(f"at_zero={at_zero!r}: wanted a finite number")
-        self.at_zero = float(at_zero)
 
     def forward(self, z):
         if not (isinstance(z, torch.Tensor) and z.is_floating_point()):

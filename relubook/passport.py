@@ -22,6 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import sympy as sp
 from matplotlib.figure import Figure
+from sympy.core.function import AppliedUndef
 
 from relubook import calculus, figures
 from relubook.activations import Activation, latex, z
@@ -49,7 +50,7 @@ def passport(activation):
     undecided, with the reason.
 
     Raises `TypeError` for what is no `Activation`, `ValueError` for parameters that
-    are symbols.
+    are symbols and for undefined functions.
 
     >>> from relubook.activations import CATALOGUE
     >>> page = passport(CATALOGUE["absolute_value"])
@@ -60,6 +61,12 @@ def passport(activation):
         raise TypeError(
             f"activation is {activation!r}; wanted an Activation record, such as "
             "CATALOGUE['relu'] or one of your own: Activation('mine', expr)"
+        )
+    unknown = sorted(activation.formula.atoms(AppliedUndef), key=str)
+    if unknown:
+        raise ValueError(
+            f"activation {activation.name} has the undefined function {unknown[0]}; a "
+            "passport wants a formula that has values"
         )
     symbols = sorted(activation.formula.free_symbols - {z}, key=str)
     if symbols:

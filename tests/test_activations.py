@@ -591,6 +591,18 @@ def test_derivative_with_a_symbol_in_the_boundary():
         own.symbolic.derivative
 
 
+def test_a_readers_own_mistakes_are_named():
+    own = Activation("own", sp.Max(0, z), module="torch.nn.Relu")
+    with pytest.raises(ValueError, match="torch.nn has no 'Relu', the module of own"):
+        own.torch_module()
+    with pytest.raises(TypeError, match="module of own .* wanted a class or function"):
+        Activation("own", sp.Max(0, z), module=lambda z: z).torch_module()
+    with pytest.raises(TypeError, match=r"numpy of own: .*'out'; wanted a function"):
+        Activation("own", sp.Max(0, z), numpy=lambda z: z)
+    with pytest.raises(TypeError, match="numpy of own is 3; wanted a function"):
+        Activation("own", sp.Max(0, z), numpy=3)
+
+
 @each
 def test_latex(activation):
     for text in (activation.latex, activation.latex_derivative):

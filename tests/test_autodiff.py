@@ -216,12 +216,14 @@ def test_no_spellings_give_a_table_without_rows(answers):
         (lambda z: F.leaky_relu(z), ValueError, "at -2.0; wanted 0.0, the value of"),
         (lambda z: torch.where(z == 0, NAN, z.relu()), ValueError, "returned nan at"),
         (lambda z: z.nonsense(), AttributeError, "nonsense"),
+        (lambda z: z if z > 0 else 0 * z, RuntimeError, "more than one value"),
     ],
 )
 def test_a_function_that_will_not_do_is_named(function, error, message):
     with pytest.raises(error, match=message) as caught:
         answers_at_kink([Spelling("mine", RELU, function)])
-    assert caught.value.__notes__ == ["This is about the spelling 'mine'."]
+    (note,) = caught.value.__notes__
+    assert "spelling 'mine'" in note and "tensor of 5 values" in note
 
 
 @pytest.mark.parametrize(
@@ -261,6 +263,14 @@ def test_a_spelling_that_is_none_is_named(fields, error, message):
 def test_a_bare_function_is_no_spelling():
     with pytest.raises(TypeError, match="wanted Spelling"):
         answers_at_kink([torch.relu])
+    with pytest.raises(TypeError, match="spellings=.*wanted a list of Spelling"):
+        answers_at_kink(Spelling("mine", RELU, torch.relu))
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.complex64, "float32", None])
+def test_a_dtype_that_is_not_floating_is_named(dtype):
+    with pytest.raises(TypeError, match="dtype=.*wanted a floating dtype of torch"):
+        answers_at_kink(dtype=dtype)
 
 
 def derivative(value, s):
@@ -494,6 +504,7 @@ def test_it_is_a_module_without_parameters():
     [
         (NAN, ValueError),
         (-INF, ValueError),
+        (10**400, ValueError),
         (True, TypeError),
         ("1", TypeError),
         (None, TypeError),

@@ -15,10 +15,12 @@ from relubook.calculus import (
     Undecided,
     clarke_subdifferential,
     derivative,
+    is_subgradient,
     kinks,
     one_sided_derivative,
     one_sided_derivatives,
     pieces,
+    properties,
     second_derivative_distribution,
     smoothness,
 )
@@ -356,6 +358,16 @@ BAD = {
     "point without assumption": (
         (z, z, sp.Symbol("t")), ValueError, "at=t has the parameter t"
     ),
+    "point is None": ((z, z, None), TypeError, "at=None is a NoneType"),
+    "point perhaps not real": (
+        (z, z, sp.log(a)), ValueError, "at=log\\(a\\) is not known to be real"
+    ),
+    "z more than real": (
+        (beta, beta, 1), ValueError, "z=beta is declared to be more than real"
+    ),
+    "f infinite": ((Min(), z, 0), ValueError, "f=oo is not a function"),
+    "f nan": ((sp.nan, z, 0), ValueError, "f=nan is not a function"),
+    "lambda": ((sp.Lambda(z, z), z, 0), TypeError, "wanted a SymPy expression"),
     "list": (([z], z, 0), TypeError, "f=\\[z\\] is a list"),
     "relation": ((z > 0, z, 0), TypeError, "wanted a SymPy expression in z"),
     "bool": ((True, z, 0), TypeError, "f=True is a bool"),
@@ -378,6 +390,32 @@ def test_bad_expressions_everywhere(function):
         (f, variable, _), error, message = BAD[case]
         with pytest.raises(error, match=message):
             function(f, variable)
+
+
+def test_floats_keep_all_their_digits():
+    assert one_sided_derivatives(Abs(z - (0.1 + 0.2)), z, 0.1 + 0.2) == (-1, 1)
+    assert one_sided_derivatives(Abs(z - 3.141592653589793), z, sp.pi) == (1, 1)
+    assert not is_subgradient(1.0000000000000002, Max(0, z), z, 0)
+
+
+def test_large_constants_do_not_hang():
+    gelu = z * (1 + sp.erf(z / sqrt(2))) / 2
+    for f in (gelu, z * sp.tanh(sp.log(1 + sp.exp(z)))):
+        left, right = one_sided_derivatives(f, z, 1000)
+        assert left == right and abs(left.evalf(20) - 1) < 1e-18
+
+
+def test_conditions_and_families_without_a_rule():
+    inside = sp.Contains(z, sp.Interval(0, oo), evaluate=False)
+    for f in (P((z, inside), (0, True)), Abs(sp.sin(sp.exp(z))), Abs(sp.sin(z**2))):
+        for function in (kinks, smoothness):
+            with pytest.raises(Undecided):
+                function(f, z)
+    for value in vars(properties(Max(0, z) ** p, z)).values():
+        assert value in (sp.true, sp.false) or isinstance(value, (Undecided, sp.Basic))
+    assert properties(P((0, sp.Eq(z, 0))), z).range == {0}
+    with pytest.raises(OutsideDomain, match="is not defined anywhere"):
+        properties(sqrt(-1 - z**2), z)
 
 
 def test_undecided_rather_than_a_guess_about_where_edges_are():

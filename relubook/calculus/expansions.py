@@ -133,7 +133,7 @@ def sign(number):
     """The sign of a real constant: 1, 0 or -1 where provable, else None."""
     if number.is_Rational:
         return (number.p > 0) - (number.p < 0)
-    for form in (lambda c: c, sp.expand, cancelled, sp.factor, _simplified):
+    for form in (lambda c: c, sp.expand, cancelled, factored, _simplified):
         number = form(number)
         if number.is_zero:
             return 0
@@ -182,7 +182,7 @@ class _Rules:
             return self._power(node)
         rule = _RULES.get(node.func)
         if rule is None:
-            raise Undecided(f"no rule for {node.func}, in {node}")
+            raise Undecided(f"no rule for {node.func.__name__}, in {node}")
         return rule(self, node)
 
     # ---- decisions
@@ -650,11 +650,27 @@ class _Rules:
 
 def cancelled(number):
     """Finds tanh(log(...)) - (...) to be 0 much faster than simplify does."""
-    return sp.cancel(number.rewrite(sp.exp)) if not number.free_symbols else number
+    if number.free_symbols or not tractable(number):
+        return number
+    return sp.cancel(number.rewrite(sp.exp))
+
+
+def factored(number):
+    return sp.factor(number) if tractable(number) else number
+
+
+def tractable(number):
+    """Whether `sympy.factor` and the like return: exp(1000) is a power of e to them."""
+    exponents = {power.exp for power in number.atoms(sp.Pow, sp.exp)}
+    numbers = set().union(*(e.atoms(sp.Rational) for e in exponents))
+    small = all(abs(n.p) < 100 and n.q < 100 for n in numbers)
+    return small and sp.count_ops(number) <= 4 * MOST_OPERATIONS
 
 
 def _simplified(number):
-    return sp.simplify(number) if sp.count_ops(number) <= MOST_OPERATIONS else number
+    if sp.count_ops(number) > MOST_OPERATIONS or not tractable(number):
+        return number
+    return sp.simplify(number)
 
 
 def _digits(number):

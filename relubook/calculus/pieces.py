@@ -5,6 +5,7 @@ from functools import cmp_to_key
 from itertools import combinations, product
 
 import sympy as sp
+from sympy.functions.elementary.piecewise import ExprCondPair
 
 from relubook.calculus.expansions import (
     HIGHEST_ORDER,
@@ -21,7 +22,7 @@ from relubook.calculus.expansions import (
     nonzero,
     sign,
 )
-from relubook.calculus.slopes import check_steady, checked, one_sided_derivatives
+from relubook.calculus.slopes import check_steady, checked, slopes
 from relubook.calculus.zeros import real_zeros
 
 MOST_VERSIONS = 256  # ways to choose the branches inside a condition
@@ -275,7 +276,7 @@ def _judged_family(f, z, family, judge):
 def _kink(f, z, at):
     """The condition on the parameters under which there is a kink; None for never."""
     try:
-        left, right = one_sided_derivatives(f, z, at)
+        left, right = slopes(f, z, at)
     except (OutsideDomain, Discontinuous, NoSlope):
         return None
     if left == right:
@@ -288,7 +289,7 @@ def _kink(f, z, at):
 
 
 def _mass(f, z, at):
-    left, right = one_sided_derivatives(f, z, at)
+    left, right = slopes(f, z, at)
     check_steady(f, z, at)
     if left.is_infinite or right.is_infinite:
         raise ValueError(
@@ -360,7 +361,10 @@ def _unequal(left, right):
     """The condition `left != right`, solved for a parameter where that is unique."""
     symbols = sorted((left - right).free_symbols, key=str)
     for symbol in symbols if not (left - right).has(sp.Max, sp.Min) else ():
-        solutions = sp.solve(left - right, symbol)
+        try:
+            solutions = sp.solve(left - right, symbol)
+        except NotImplementedError:
+            continue
         if len(solutions) == 1 and not (left - right).subs(symbol, solutions[0]):
             return sp.Ne(symbol, solutions[0])
     return sp.Ne(left, right)
@@ -383,7 +387,7 @@ def _analytic(f, z, at, side):
 def _slope_at(f, z, at):
     """The derivative at a point, or None where none is provably there."""
     try:
-        return one_sided_derivatives(f, z, at).left if _joins(f, z, at) else None
+        return slopes(f, z, at).left if _joins(f, z, at) else None
     except Undecided:
         return None
 
@@ -391,7 +395,7 @@ def _slope_at(f, z, at):
 def _joins(f, z, at):
     """Whether there is a derivative at a point."""
     try:
-        left, right = one_sided_derivatives(f, z, at)
+        left, right = slopes(f, z, at)
     except (OutsideDomain, Discontinuous, NoSlope):
         return False
     return bool(left.is_finite) and sign(left - right) == 0
@@ -414,7 +418,8 @@ def _merged(cells, f, z):
     merged = cells[:1]
     for lower, upper, piece in cells[1:]:
         first, _, before = merged[-1]
-        if piece is before is sp.nan or _follows(f, z, lower, before, piece):
+        gap = piece is before is sp.nan and not _defined(f, z, lower, 0)
+        if gap or _follows(f, z, lower, before, piece):
             merged[-1] = (first, upper, piece)
         else:
             merged.append((lower, upper, piece))
@@ -510,8 +515,9 @@ def _critical(f, z):
     for node in sp.preorder_traversal(f):
         if not node.has(z) or not node.args:
             continue
-        if isinstance(node, sp.Expr) and not has_rule(node):
-            raise Undecided(f"no rule for {node.func}, in {node}")
+        known = has_rule(node) if isinstance(node, sp.Expr) else _is_condition(node)
+        if not known:
+            raise Undecided(f"no rule for {node.func.__name__}, in {node}")
         inner = node.args[0]
         if isinstance(node, _AT_ZERO + _AT_ZERO_TOO):
             yield inner
@@ -532,6 +538,11 @@ def _critical(f, z):
         elif node.is_Pow and not (node.exp.is_Integer and node.exp >= 0):
             if not isinstance(node, sp.exp):
                 yield node.base
+
+
+def _is_condition(node):
+    conditions = (sp.core.relational.Relational, sp.And, sp.Or, sp.Not, sp.ITE)
+    return isinstance(node, (*conditions, ExprCondPair))
 
 
 def _versions(node, z):
@@ -585,12 +596,18 @@ def _zeros_of_factor(g, z):
         if isinstance(part, sp.FiniteSet):
             found += part
         elif isinstance(part, sp.ImageSet) and part.base_sets == (sp.S.Integers,):
-            lamda = part.lamda
-            expr = sp.expand(lamda.expr)
-            found.append(sp.ImageSet(sp.Lambda(lamda.signature, expr), sp.S.Integers))
+            found.append(_family(part, g))
         elif part is not sp.S.EmptySet and part is not sp.S.Reals:
             found += _isolated_zeros(g, z)
     return found
+
+
+def _family(zeros, g):
+    """All a*n + b for integers n; a family of another form need not be real."""
+    (index,), expr = zeros.lamda.variables, sp.expand(zeros.lamda.expr)
+    if not expr.is_polynomial(index) or sp.degree(expr, index) > 1 or not expr.is_real:
+        raise Undecided(f"cannot decide which of the zeros {expr} of {g} are real")
+    return sp.ImageSet(sp.Lambda(index, expr), sp.S.Integers)
 
 
 def _isolated_zeros(g, z):

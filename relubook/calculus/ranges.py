@@ -104,7 +104,8 @@ def properties(f, z):
     All on the domain of `f`, for real `z`; symbols other than `z` are parameters, and
     the answers hold for all their values or name a condition on them. Digits of what
     has no closed form are rounded to 30. What cannot be decided is an `Undecided`
-    inside the answer; `Undecided` is raised only where the pieces of `f` are unknown.
+    inside the answer; `Undecided` is raised only where the pieces of `f` are unknown,
+    `OutsideDomain` where `f` is defined nowhere.
     Bad input raises as in `one_sided_derivatives`.
 
     >>> z, alpha = sp.symbols("z alpha", real=True)
@@ -526,13 +527,19 @@ class _Shape:
         self.cells = pieces(f, z)
         self.points = [upper for _, upper, _ in self.cells[:-1]]
         self.values = [_value(f, z, point) for point in self.points]
-        self.sides = [self._limits(i) for i in range(len(self.points))]
+        heights = [value for value in self.values if value is not None]
+        if all(g is sp.nan for _, _, g in self.cells) and not heights:
+            raise OutsideDomain(f"{f} is not defined anywhere")
+        try:
+            self.sides = [self._limits(i) for i in range(len(self.points))]
+        except OutsideDomain as reason:
+            raise Undecided(f"cannot decide the limits of {f}: {reason}") from None
 
     def answer(self, name):
         try:
             return getattr(self, f"_{name}")()
-        except Undecided as reason:
-            return reason.with_traceback(None)
+        except (Undecided, OutsideDomain) as reason:
+            return Undecided(str(reason))
 
     def _limits(self, i):
         """The limits from left and right at a point; None outside the domain."""
@@ -605,7 +612,7 @@ class _Shape:
 
     def _convex_at(self, i, direction):
         (left, right), value, at = self.sides[i], self.values[i], self.points[i]
-        if value is None:
+        if value is None or left is right is None:
             return sp.true
         if left is None or right is None:  # at an end of the domain it may jump up
             inner = right if left is None else left
@@ -641,11 +648,11 @@ class _Shape:
             continuous = self._continuous_at(i)
             if continuous is sp.false and value is not None:
                 return sp.oo
-            if continuous is not sp.true:
+            if continuous not in (sp.true, sp.false):
                 raise Undecided(f"cannot decide whether {continuous}")
         if self._has_gap():
             raise Undecided("cannot decide the Lipschitz constant across a gap")
-        return sp.Max(*steepest)
+        return sp.Max(sp.S.Zero, *steepest)
 
     def _steepest(self, lower, upper, g):
         coefficient, rest = _split(sp.diff(g, self.z), self.z)

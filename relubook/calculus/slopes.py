@@ -15,6 +15,7 @@ from relubook.calculus.expansions import (
     Undecided,
     cancelled,
     expansion,
+    factored,
     less,
     nonzero,
     sign,
@@ -52,6 +53,11 @@ def one_sided_derivatives(f, z, at):
     Reference: Bonnans and Shapiro (2000), section 2.2.
     """
     f, at = checked(f, z, at)
+    return slopes(f, z, at)
+
+
+def slopes(f, z, at):
+    """`one_sided_derivatives` of what has been checked."""
     return Slopes(*(_slope(f, z, at, SIDES[side]) for side in Slopes._fields))
 
 
@@ -86,39 +92,51 @@ def clarke_subdifferential(f, z, at):
     Reference: Clarke (1983), "Optimization and Nonsmooth Analysis", section 2.5.
     """
     f, at = checked(f, z, at)
-    slopes = one_sided_derivatives(f, z, at)
-    if slopes.left.is_infinite or slopes.right.is_infinite:
+    left, right = slopes(f, z, at)
+    if left.is_infinite or right.is_infinite:
         raise ValueError(
-            f"{f} is not Lipschitz near {z} = {at}: its slopes there are {slopes.left} "
-            f"and {slopes.right}; Clarke's subdifferential wants finite ones"
+            f"{f} is not Lipschitz near {z} = {at}: its slopes there are {left} "
+            f"and {right}; Clarke's subdifferential wants finite ones"
         )
     check_steady(f, z, at)
-    difference = sign(slopes.right - slopes.left)
+    difference = sign(right - left)
     if difference == 0:
-        return sp.FiniteSet(slopes.left)
+        return sp.FiniteSet(left)
     if difference is None:
-        return sp.Interval(sp.Min(*slopes), sp.Max(*slopes))
-    return sp.Interval(*slopes[::difference])
+        return sp.Interval(sp.Min(left, right), sp.Max(left, right))
+    return sp.Interval(left, right) if difference > 0 else sp.Interval(right, left)
 
 
-def checked(f, z, at=None):
+_NO_POINT = object()
+
+
+def checked(f, z, at=_NO_POINT):
     """`f` and `at` as exact SymPy expressions, if they are what the calculus is for.
 
-    Decimals are taken exactly: 0.01 is 1/100. Raises `TypeError` and `ValueError`.
+    Decimals are taken as they are written: 0.01 is 1/100. Raises `TypeError` and
+    `ValueError`.
     """
     if not isinstance(z, sp.Symbol):
         raise TypeError(f"z={z!r} is a {type(z).__name__}; wanted a SymPy Symbol")
     if not z.is_real:
         raise ValueError(f"z={z} is not declared real; wanted Symbol('{z}', real=True)")
-    if not isinstance(f, (sp.Expr, int, float)) or isinstance(f, bool):
+    if z.assumptions0 != sp.Symbol(z.name, real=True).assumptions0:
+        raise ValueError(
+            f"z={z} is declared to be more than real, and SymPy has simplified f by "
+            f"that; wanted Symbol('{z}', real=True), for the whole line"
+        )
+    wrong = isinstance(f, (bool, sp.Lambda))
+    if not isinstance(f, (sp.Expr, int, float)) or wrong:
         raise TypeError(
             f"f={f!r} is a {type(f).__name__}; wanted a SymPy expression in {z}"
         )
     f = exactly(sp.sympify(f))
     if f.has(sp.I):
         raise ValueError(f"f={f} contains the imaginary unit; wanted a real expression")
+    if f is sp.nan or f.is_infinite:
+        raise ValueError(f"f={f} is not a function with real values")
     _check_symbols("f", f, z)
-    if at is None:
+    if at is _NO_POINT:
         return f
     return f, _checked_point(at, z)
 
@@ -135,9 +153,13 @@ def check_steady(f, z, at):
 
 def exactly(expression):
     """`expression` with its decimals as fractions."""
-    return expression.replace(
-        lambda e: e.is_Float and e.is_finite, lambda e: sp.Rational(str(e))
-    )
+    return expression.replace(lambda e: e.is_Float and e.is_finite, _as_written)
+
+
+def _as_written(number):
+    """0.1 as 1/10: the shortest decimal that is this float, as Python prints it."""
+    double = number._prec == sp.Float(0.5)._prec
+    return sp.Rational(repr(float(number)) if double else str(number))
 
 
 def _checked_point(at, z):
@@ -155,6 +177,11 @@ def _checked_point(at, z):
         raise ValueError(f"at={at} contains {z} itself; wanted a point")
     if at.is_real is False or at.is_finite is False or at is sp.nan:
         raise ValueError(f"at={at} is not a real number")
+    if at.is_real is None and not (at.is_number and at.evalf().is_real):
+        raise ValueError(
+            f"at={at} is not known to be real; give its parameters the assumption "
+            "that makes it so, such as Symbol('a', positive=True)"
+        )
     return at
 
 
@@ -221,7 +248,7 @@ def _tidy(slope):
         return slope
     if slope.has(sp.Max, sp.Min):  # simplify takes seconds over these
         return slope.replace(_is_negated_extremum, _turned)
-    forms = (slope, sp.expand(slope), cancelled(slope), sp.factor(slope))
+    forms = (slope, sp.expand(slope), cancelled(slope), factored(slope))
     return min(forms, key=sp.count_ops)
 
 
