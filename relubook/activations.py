@@ -234,7 +234,9 @@ class Activation:
             package, _, name = build.rpartition(".")
             build = getattr(importlib.import_module(package), name, None)
             if build is None:
-                raise ValueError(f"{package} has no {name!r}, the module of {self.name}")
+                raise ValueError(
+                    f"{package} has no {name!r}, the module of {self.name}"
+                )
         try:
             return build(**numbers)
         except TypeError as error:

@@ -1,7 +1,7 @@
 r"""A calculus for functions with kinks: exact, or an error that says what is open.
 
-For an expression $f$ in one real variable, built from arithmetic, real powers, exp, log,
-trigonometric, inverse and hyperbolic functions, erf, Abs, sign, Heaviside, floor,
+For an expression $f$ in one real variable, built from arithmetic, real powers, exp,
+log, trigonometric, inverse and hyperbolic functions, erf, Abs, sign, Heaviside, floor,
 ceiling, Max, Min and Piecewise, with real parameters as symbols:
 
 | question | answer |
@@ -15,9 +15,9 @@ ceiling, Max, Min and Piecewise, with real parameters as symbols:
 | the second derivative with its point masses | `second_derivative_distribution` |
 | monotone, convex, Lipschitz, range | `properties` |
 
-Every function takes `f` and `z`, a `Symbol("z", real=True)`. Where a condition cannot be
-decided it raises `Undecided` and names the condition; `OutsideDomain`, `Discontinuous`
-and `NoSlope` say why there is no slope. All four are `ValueError`s.
+Every function takes `f` and `z`, a `Symbol("z", real=True)`. Where a condition cannot
+be decided it raises `Undecided` and names the condition; `OutsideDomain`,
+`Discontinuous` and `NoSlope` say why there is no slope. All four are `ValueError`s.
 
 Two methods that share no code answer the first question: the rules for one-sided
 expansions (`expansions.py`) compute, SymPy's limit of the difference quotient after the

@@ -5,8 +5,8 @@ For small $h > 0$ the rules of this module write $f(a + h)$ (or $f(a - h)$) as
 $$c_1 h^{e_1} + c_2 h^{e_2} + \dots + O(h^N), \qquad e_1 < e_2 < \dots < N,$$
 
 with exact coefficients and real exponents. They are the rules for tangent cones carried
-beyond the first order: a sum adds, a product multiplies, a maximum keeps the pieces that
-lead (Danskin's rule), and what is undecided about a branch is kept as part of the
+beyond the first order: a sum adds, a product multiplies, a maximum keeps the pieces
+that lead (Danskin's rule), and what is undecided about a branch is kept as part of the
 remainder instead of being guessed. Each step is a true statement about $f$, so the
 coefficient of $h$ is the one-sided derivative, or the remainder says why it is unknown.
 
@@ -299,7 +299,8 @@ class _Rules:
         if decided is None:
             raise Undecided(f"cannot decide the sign of {first}, in {node}")
         if decided < 0:
-            raise OutsideDomain(self._place(f"{node} is not real: its base is negative"))
+            complaint = f"{node} is not real: its base is negative"
+            raise OutsideDomain(self._place(complaint))
 
     def _power_of_nothing(self, base, exponent, node):
         """A power of a base that is 0, or smaller than all terms known."""
@@ -326,7 +327,8 @@ class _Rules:
         if decided is None:
             raise Undecided(f"{question}, in {node}")
         if decided < 0:
-            raise OutsideDomain(self._place(f"{node} is not real: its base is negative"))
+            complaint = f"{node} is not real: its base is negative"
+            raise OutsideDomain(self._place(complaint))
         logarithm = self._log(node.base, node)
         return self._exp(_multiply(self(node.exp), logarithm), node)
 
@@ -495,8 +497,9 @@ class _Rules:
         (key, first), *rest = inner.terms
         if nonzero(first):
             return _multiply(inner, _exact({ONE: abs(first) / first}))
-        bound, cause = (rest[0][0], question) if rest else (
-            inner.bound, inner.cause)
+        bound, cause = inner.bound, inner.cause
+        if rest:
+            bound, cause = rest[0][0], question
         return Expansion(((key, abs(first)),), bound, cause)
 
     def _sign(self, node):

@@ -314,7 +314,9 @@ def _order(f, z, at):
         key = (order, sp.S.Zero)
         found = [expansion(f, z, at, side, key) for side in sides]
         if any(part.cause == OSCILLATES for part in found):
-            raise Undecided(f"cannot decide how smooth {f} is at {z} = {at}: oscillates")
+            raise Undecided(
+                f"cannot decide how smooth {f} is at {z} = {at}: it oscillates"
+            )
         failing = _first_failure(found, sides, value, f, z, at)
         if failing is not None:
             return failing

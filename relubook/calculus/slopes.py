@@ -11,7 +11,6 @@ from relubook.calculus.expansions import (
     OSCILLATES,
     Discontinuous,
     NoSlope,
-    OutsideDomain,
     Undecided,
     cancelled,
     expansion,
