@@ -176,16 +176,6 @@ class SecondDerivative:
         deltas = [f"({m}) δ(z - ({at}))" for at, m in self.masses.items()]
         return " + ".join(regular + deltas) or "0"
 
-    def _repr_latex_(self):
-        from relubook.activations import latex
-
-        regular = [latex(self.regular)] if self.regular != 0 else []
-        deltas = [
-            rf"\left({latex(m)}\right) \delta_{{{latex(at)}}}"
-            for at, m in self.masses.items()
-        ]
-        return rf"$\displaystyle {' + '.join(regular + deltas) or 0}$"
-
 
 def second_derivative_distribution(f, z):
     r"""The second derivative of `f` in the sense of distributions.
