@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-site serve lab notebooks bench pins clean
+.PHONY: help book test test-site serve lab notebooks bench record pins clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,14 +30,18 @@ lab: $(READY)  ## open the chapters in JupyterLab
 notebooks: $(READY)  ## write chapters/*.ipynb from chapters/*.md
 	$(BIN)/python -m tools.notebooks
 
-# `make bench NAME` passes NAME on; the empty rule keeps make from building it.
-ifeq (bench,$(firstword $(MAKECMDGOALS)))
+# `make bench NAME` and `make record NAME` pass NAME on; the empty rule keeps make from
+# building it.
+ifneq (,$(filter bench record,$(firstword $(MAKECMDGOALS))))
 NAMES := $(wordlist 2,$(words $(MAKECMDGOALS)),$(MAKECMDGOALS))
 $(if $(NAMES),$(eval $(NAMES):;@:))
 endif
 
 bench: $(READY)  ## measure speed, everything or one: make bench activations
 	$(BIN)/python -m benchmarks $(NAMES)
+
+record: $(READY)  ## run an experiment at full size: make record born_dead
+	$(BIN)/python -m tools.record $(or $(NAMES),--list)
 
 pins: ## resolve the environment anew and rewrite requirements.txt
 	rm -rf $(VENV)-pins

@@ -136,7 +136,7 @@ def plot_layer(x, weights, biases, output_weights, axes):
 def plot_regions(regions, ax):
     """Draw linear regions in the plane, neighbours told apart by shade and outline.
 
-    `regions` come from `relubook.networks.linear_regions`; a region's shade is its
+    `regions` come from `relubook.regions.linear_regions`; a region's shade is its
     affine map's slope in the first input.
     """
     slopes = [np.ravel(region.gradient)[0] for region in regions]

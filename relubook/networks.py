@@ -1,39 +1,24 @@
-"""Fully connected ReLU networks in NumPy, and the pieces they cut the plane into.
+"""Fully connected ReLU networks in NumPy; networks of any activation in PyTorch.
 
-A network is a pair of lists: ``weights[l]`` has shape (fan_out, fan_in), as in
-``torch.nn.Linear``, and ``biases[l]`` has shape (fan_out,). ReLU follows every
-layer but the last. Chapter "The rectified linear unit" introduces everything here.
+In NumPy a network is a pair of lists: ``weights[l]`` has shape (fan_out, fan_in), as
+in ``torch.nn.Linear``, and ``biases[l]`` has shape (fan_out,). ReLU follows every
+layer but the last. Chapter "The rectified linear unit" introduces it, chapter "Learning
+through the kink" adds `dead_units`, `mlp` and `cnn`; only these two need PyTorch.
 """
 
-from dataclasses import dataclass
-from math import comb, prod
-from numbers import Integral, Real
+from math import prod
+from numbers import Real
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import KDTree
 
-# A unit's line closer than this to a vertex passes through it. In units of half
-# the box: far above rounding (1e-16), far below what a picture or a count can miss.
-_TOLERANCE = 1e-10
-_SMALLEST = np.finfo(float).smallest_normal  # below it, digits are lost
-
-
-@dataclass(frozen=True, eq=False)
-class Region:
-    """A convex polygon on which no unit changes between active and inactive.
-
-    polygon: vertices [n, 2], counter-clockwise, the first not repeated.
-    pattern: bool [hidden units], layer by layer, True where a unit is active.
-    gradient, offset: [outputs, 2] and [outputs]; on the polygon the network's
-        output at x is ``gradient @ x + offset``.
-    """
-
-    polygon: np.ndarray
-    pattern: np.ndarray
-    gradient: np.ndarray
-    offset: np.ndarray
+from relubook._arguments import (
+    activation_record,
+    finite,
+    network,
+    positive_integer,
+    positive_integers,
+    real,
+)
 
 
 def forward(x, weights, biases):
@@ -71,8 +56,8 @@ def pre_activations(x, weights, biases):
     Reference: Montúfar, Pascanu, Cho and Bengio, "On the Number of Linear Regions
     of Deep Neural Networks" (2014).
     """
-    weights, biases = _network(weights, biases)
-    x = _real("x", x)
+    weights, biases = network(weights, biases)
+    x = real("x", x)
     fan_in = weights[0].shape[1]
     if x.ndim == 0 or x.shape[-1] != fan_in:
         raise ValueError(
@@ -106,6 +91,28 @@ def activation_pattern(x, weights, biases):
     return np.concatenate([none, *(z > 0 for z in hidden)], axis=-1)
 
 
+def dead_units(x, weights, biases):
+    """Which hidden units are inactive, z <= 0, for every example: dead on this data.
+
+    A dead unit outputs 0 for all of them, and no gradient reaches its weights.
+
+    Shapes: x [..., fan_in] with at least one example -> one bool [width] a hidden
+    layer. A unit with z = NaN counts as inactive, as in `activation_pattern`. Errors
+    are those of `forward`; ValueError too where x holds no example.
+
+    >>> weights, biases = [[[1], [-1], [0]], [[1, 1, 1]]], [[0, 0, -1], [0]]
+    >>> dead_units([[0.5], [2.0]], weights, biases)
+    [array([False,  True,  True])]
+
+    Reference: Lu, Shin, Su and Karniadakis, "Dying ReLU and Initialization: Theory and
+    Numerical Examples" (2020).
+    """
+    *hidden, output = pre_activations(x, weights, biases)
+    if output.size == 0:
+        raise ValueError(f"x has shape {np.shape(x)}, want at least one example")
+    return [~(z > 0).reshape(-1, z.shape[-1]).any(axis=0) for z in hidden]
+
+
 def interpolate(x, y):
     """The network with one hidden layer through the points (x[i], y[i]).
 
@@ -136,7 +143,7 @@ def interpolate(x, y):
     Reference: Arora, Basu, Mianjy and Mukherjee, "Understanding Deep Neural
     Networks with Rectified Linear Units" (2018).
     """
-    x, y = _finite("x", x), _finite("y", y)
+    x, y = finite("x", x), finite("y", y)
     if x.ndim != 1 or x.shape != y.shape or len(x) < 2:
         raise ValueError(
             f"x and y have shapes {x.shape} and {y.shape}, want [n] for both, n >= 2"
@@ -178,9 +185,7 @@ def random_network(widths, rng, bias_scale=1.0):
 
     Reference: He, Zhang, Ren and Sun, "Delving Deep into Rectifiers" (2015).
     """
-    widths = _positive_integers("widths", widths)
-    if len(widths) < 2:
-        raise ValueError(f"widths={widths}, want at least an input and an output width")
+    widths = _input_to_output(widths)
     if not isinstance(bias_scale, Real):
         raise TypeError(f"bias_scale={bias_scale!r}, want a finite number >= 0")
     if not (np.isfinite(bias_scale) and bias_scale >= 0):
@@ -197,285 +202,164 @@ def random_network(widths, rng, bias_scale=1.0):
     return weights, biases
 
 
-def linear_regions(weights, biases, box):
-    """Cut a rectangle into the regions of constant activation pattern.
+def mlp(
+    widths,
+    activation,
+    *,
+    num_pieces=2,
+    dropout=0.0,
+    prelu="layer",
+    device=None,
+    dtype=None,
+):
+    """A fully connected network as a `torch.nn.Sequential`.
 
-    Within one piece a unit's pre-activation is affine, so the unit is active on one
-    side of a straight line. Starting from the box, every unit of every layer cuts
-    every piece that its line crosses.
+    Flatten, then for each hidden layer Linear, activation and, if dropout > 0,
+    Dropout; at the end Linear. The parameters are as torch starts them:
+    `relubook.initialisation.initialise_` draws them as the book does.
 
-    Shapes: a network with two inputs; box ((low, high), (low, high)), one pair per
-    input -> list of `Region`. Their polygons tile the box and their patterns differ
-    from each other. Computed in float64.
+    widths: input, hidden layers, output, such as (40, 100, 100, 10). activation: an
+    `Activation`, a name of the catalogue, or "maxout", which makes each hidden layer a
+    `relubook.layers.Maxout` of num_pieces. dropout: the probability in [0, 1) that a
+    hidden unit is set to 0 in training. prelu: whether the units of a "layer" share
+    PReLU's learned slope, as torch's default has it, or each "unit" has its own.
 
-    These are *activation* regions. Neighbours may carry the same affine map, as
-    where every unit of a later layer is inactive; `count_linear_regions` counts
-    them as one. A unit that is zero on a whole piece is inactive there, and pieces
-    thinner than about 1e-10 of the box belong to their neighbours.
+    Shapes: [n, ...] with widths[0] numbers an example -> [n, widths[-1]].
 
-    Raises ValueError for other than two inputs, an empty box or one whose sides are
-    no normal float64, NaN or infinities, shapes that do not chain, and a network that
-    may overflow in the box.
+    Raises ValueError for fewer than two widths, sizes that are no positive integers,
+    another prelu, and an activation without a torch module; KeyError for an unknown
+    name; TypeError for what is no activation.
 
-    >>> weights, biases = [[[1, 0], [0, 1]], [[1, 1]]], [[0, 0], [0]]
-    >>> regions = linear_regions(weights, biases, ((-1, 1), (-1, 1)))
-    >>> [region.gradient.tolist() for region in regions]
-    [[[0.0, 0.0]], [[0.0, 1.0]], [[1.0, 0.0]], [[1.0, 1.0]]]
-
-    Reference: Hanin and Rolnick, "Complexity of Linear Regions in Deep Networks"
-    (2019).
-    """
-    weights, biases = _network(weights, biases, finite=True)
-    if weights[0].shape[1] != 2:
-        raise ValueError(
-            f"weights[0] has shape {weights[0].shape}, want (fan_out, 2): regions are"
-            " drawn for two inputs"
-        )
-    centre, half = _centre_and_half(box)
-    weights, biases = _on_the_unit_square(weights, biases, centre, half)
-
-    corners = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
-    pieces = [Region(corners, np.zeros(0, bool), np.eye(2), np.zeros(2))]
-    for weight, bias in zip(weights[:-1], biases[:-1]):
-        pieces = [part for piece in pieces for part in _cut(piece, weight, bias)]
-
-    regions = []
-    for piece in pieces:
-        with np.errstate(over="ignore", invalid="ignore"):
-            gradient = weights[-1] @ piece.gradient / half
-            offset = weights[-1] @ piece.offset + biases[-1] - gradient @ centre
-        if not (np.isfinite(gradient).all() and np.isfinite(offset).all()):
-            raise ValueError(
-                "the gradient or the offset of a region overflows float64, want"
-                " smaller weights or a larger box"
-            )
-        polygon = centre + half * piece.polygon
-        regions.append(Region(polygon, piece.pattern, gradient, offset))
-    return regions
-
-
-def count_linear_regions(regions):
-    """Number of linear regions: neighbours with the same affine map count once.
-
-    regions: what `linear_regions` returned, a list whose length is the number of
-    activation regions. Two of them are joined if they share an edge and their
-    gradients agree to 1e-9 of the largest entry (the offsets then agree, as the
-    network is continuous). Regions apart from each other stay apart, whatever their
-    maps. Raises ValueError for an empty list.
-
-    >>> weights, biases = [[[1, 0], [-1, 0]], [[1, -1]]], [[0, 0], [0]]  # f(x, y) = x
-    >>> regions = linear_regions(weights, biases, ((-1, 1), (-1, 1)))
-    >>> len(regions), count_linear_regions(regions)
-    (2, 1)
-
-    Reference: Hanin and Rolnick, "Complexity of Linear Regions in Deep Networks"
-    (2019).
-    """
-    regions = list(regions)
-    if not regions:
-        raise ValueError("regions is empty, want what linear_regions returned")
-    first, second = _neighbours([region.polygon for region in regions])
-    gradients = np.array([region.gradient for region in regions])
-    jump = np.abs(gradients[first] - gradients[second]).max(axis=(1, 2), initial=0)
-    same = jump <= 1e-9 * np.abs(gradients).max(initial=0)
-    return int(_components(len(regions), first[same], second[same])[0])
-
-
-def max_regions(hidden_widths, dimension):
-    """The most regions that hidden layers of these widths can make of R^dimension.
-
-    prod over layers l of sum_{j=0}^{d_l} C(n_l, j),
-    d_l = min(dimension, n_1, ..., n_{l-1}).
-
-    For one layer this is Zaslavsky's number of regions of n hyperplanes, which
-    hyperplanes in general position attain. For more layers it is an upper bound:
-    layer l cuts each region of the layers before it by n_l hyperplanes, and the
-    image of a region under those layers has at most dimension d_l.
-
-    hidden_widths: positive integers, input and output left out; returns an exact
-    int. Raises ValueError for anything that is not a positive integer.
-
-    >>> max_regions([3], 2), max_regions([16], 2), max_regions([16, 16, 16], 2)
-    (7, 137, 2571353)
-
-    References: Zaslavsky, "Facing up to Arrangements" (1975), for one layer;
-    Montúfar, Pascanu, Cho and Bengio, "On the Number of Linear Regions of Deep
-    Neural Networks" (2014), for how many regions deep networks do reach.
-    """
-    hidden_widths = _positive_integers("hidden_widths", hidden_widths)
-    if not _is_positive_integer(dimension):
-        raise ValueError(f"dimension={dimension!r}, want a positive integer")
-    dimension = int(dimension)
-    image = [min([dimension, *hidden_widths[:i]]) for i in range(len(hidden_widths))]
-    return prod(
-        sum(comb(width, j) for j in range(d + 1)) if d < width else 2**width
-        for width, d in zip(hidden_widths, image)
+    >>> mlp((2, 3, 1), "relu")
+    Sequential(
+      (0): Flatten(start_dim=1, end_dim=-1)
+      (1): Linear(in_features=2, out_features=3, bias=True)
+      (2): ReLU()
+      (3): Linear(in_features=3, out_features=1, bias=True)
     )
 
-
-def _cut(piece, weight, bias):
-    """The parts into which the units of the next layer cut a piece."""
-    gradient = weight @ piece.gradient
-    offset = weight @ piece.offset + bias
-    # Rounding in z is relative to the terms summed, not to z, which may cancel.
-    size = np.abs(piece.gradient).sum(axis=1) + np.abs(piece.offset)
-    tolerance = _TOLERANCE * (np.abs(weight) @ size + np.abs(bias))
-
-    z = piece.polygon @ gradient.T + offset
-    crossing = (z.min(axis=0) < -tolerance) & (z.max(axis=0) > tolerance)
-    parts = [piece.polygon]
-    for unit in np.flatnonzero(crossing):
-        line = gradient[unit], offset[unit], tolerance[unit]
-        parts = [half for part in parts for half in _halves(part, *line)]
-
-    for part in parts:
-        active = (part @ gradient.T + offset).max(axis=0) > tolerance
-        pattern = np.concatenate([piece.pattern, active])
-        yield Region(part, pattern, active[:, None] * gradient, active * offset)
-
-
-def _halves(polygon, gradient, offset, tolerance):
-    """A convex polygon's two sides of a line, or the polygon if it is on one side."""
-    z = polygon @ gradient + offset
-    if z.min() >= -tolerance or z.max() <= tolerance:
-        return [polygon]
-    z[np.abs(z) <= tolerance] = 0
-    following, z_following = np.roll(polygon, -1, axis=0), np.roll(z, -1)
-    edges = np.flatnonzero(z * z_following < 0)
-    share = (z[edges] / (z[edges] - z_following[edges]))[:, None]
-    points = (1 - share) * polygon[edges] + share * following[edges]
-    polygon = np.insert(polygon, edges + 1, points, axis=0)
-    z = np.insert(z, edges + 1, 0)
-    return [polygon[z <= 0], polygon[z >= 0]]
-
-
-def _neighbours(polygons):
-    """Index arrays (first, second) of the polygons that share an edge."""
-    owner = np.repeat(np.arange(len(polygons)), [len(p) for p in polygons])
-    vertices = np.concatenate(polygons)
-    low, high = vertices.min(axis=0), vertices.max(axis=0)
-    # One corner has slightly different coordinates in each polygon around it.
-    close = KDTree((vertices - low) / (high - low)).query_pairs(
-        10 * _TOLERANCE, output_type="ndarray"
-    )
-    _, corner = _components(len(vertices), *close.T)
-    groups = np.split(corner, np.cumsum([len(p) for p in polygons])[:-1])
-    following = np.concatenate([np.roll(group, -1) for group in groups])
-
-    edges = np.sort(np.column_stack([corner, following]), axis=1)
-    order = np.lexsort(edges.T)
-    owner, edges = owner[order], edges[order]
-    repeated = (edges[1:] == edges[:-1]).all(axis=1)
-    return owner[:-1][repeated], owner[1:][repeated]
-
-
-def _components(count, first, second):
-    """Number of connected components of a graph, and each node's component."""
-    links = coo_array((np.ones(len(first)), (first, second)), shape=(count, count))
-    return connected_components(links, directed=False)
-
-
-def _network(weights, biases, finite=False):
-    """Lists of weight and bias arrays whose shapes chain, or an error."""
-    for name, layers in (("weights", weights), ("biases", biases)):
-        if not np.iterable(layers):
-            raise TypeError(f"{name} is {layers!r}, want a list of one array a layer")
-    check = _finite if finite else _real
-    weights = [check(f"weights[{i}]", weight) for i, weight in enumerate(weights)]
-    biases = [check(f"biases[{i}]", bias) for i, bias in enumerate(biases)]
-    if not weights or len(weights) != len(biases):
-        raise ValueError(
-            f"weights has {len(weights)} layers and biases has {len(biases)},"
-            " want the same number, at least 1"
-        )
-    for i, (weight, bias) in enumerate(zip(weights, biases)):
-        if weight.ndim != 2:
-            raise ValueError(
-                f"weights[{i}] has shape {weight.shape}, want (fan_out, fan_in)"
-            )
-        if bias.shape != weight.shape[:1]:
-            raise ValueError(
-                f"biases[{i}] has shape {bias.shape}, want {weight.shape[:1]} for"
-                f" weights[{i}] of shape {weight.shape}"
-            )
-        if i and weight.shape[1] != len(biases[i - 1]):
-            raise ValueError(
-                f"weights[{i}] has shape {weight.shape}, want (fan_out,"
-                f" {len(biases[i - 1])}) after weights[{i - 1}] of shape"
-                f" {weights[i - 1].shape}"
-            )
-    return weights, biases
-
-
-def _centre_and_half(box):
-    box = _finite("box", box)
-    if box.shape != (2, 2):
-        raise ValueError(
-            f"box has shape {box.shape}, want (2, 2): ((low, high), (low, high))"
-        )
-    low, high = box.T
-    if (low >= high).any():
-        raise ValueError(f"box={box.tolist()} is empty, want low < high for each input")
-    with np.errstate(over="ignore"):
-        sides = high - low
-    if (sides < 2 * _SMALLEST).any() or np.isinf(sides).any():
-        raise ValueError(
-            f"box={box.tolist()} has the sides {sides.tolist()}, want sides from"
-            f" {2 * _SMALLEST:.1e} to {np.finfo(float).max:.1e}"
-        )
-    return low / 2 + high / 2, high / 2 - low / 2
-
-
-def _on_the_unit_square(weights, biases, centre, half):
-    """The network as a function of (x - centre) / half: one tolerance fits all boxes.
-
-    Raises ValueError where a value in the square [-1, 1]² might not fit float64.
+    References: He, Zhang, Ren and Sun, "Delving Deep into Rectifiers" (2015), for
+    PReLU; Goodfellow, Warde-Farley, Mirza, Courville and Bengio, "Maxout Networks"
+    (2013); Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout"
+    (2014).
     """
-    size = np.ones(2)
-    with np.errstate(over="ignore", invalid="ignore"):
-        biases = [biases[0] + weights[0] @ centre, *biases[1:]]
-        weights = [weights[0] * half, *weights[1:]]
-        for i, (weight, bias) in enumerate(zip(weights, biases)):
-            size = np.abs(weight) @ size + np.abs(bias)
-            if not np.isfinite(size).all():
-                raise ValueError(
-                    f"weights[{i}] and biases[{i}] may overflow float64 in the box,"
-                    " want smaller ones"
-                )
-    return weights, biases
+    import torch
+
+    widths = _input_to_output(widths)
+    dense = _dense(widths, activation, num_pieces, dropout, prelu)
+    return torch.nn.Sequential(torch.nn.Flatten(), *dense).to(device, dtype)
 
 
-def _positive_integers(name, values):
-    if not np.iterable(values):
-        raise TypeError(f"{name}={values!r}, want a sequence of positive integers")
-    for value in values:
-        if not _is_positive_integer(value):
-            raise ValueError(f"{name} contains {value!r}, want positive integers")
-    return [int(value) for value in values]
+def cnn(
+    in_shape,
+    channels,
+    widths,
+    activation,
+    *,
+    kernel_size=3,
+    dropout=0.0,
+    prelu="layer",
+    device=None,
+    dtype=None,
+):
+    """A small convolutional network, in one or two dimensions.
+
+    For each entry of channels a convolution with stride 2, which halves every side
+    (rounded up), and the activation; then Flatten and the dense layers of `mlp` with
+    widths, the last of which is the output.
+
+    in_shape: (channels, length) or (channels, height, width) of one example. channels:
+    those of the convolutions, such as (16, 32). kernel_size: odd; kernel_size // 2
+    zeros are added on each side. With prelu="unit" each channel has its own slope. The
+    other arguments and errors are those of `mlp`; "maxout" is for `mlp` alone.
+
+    Shapes: [n, *in_shape] -> [n, widths[-1]].
+
+    >>> cnn((1, 40), (8,), (10,), "relu")
+    Sequential(
+      (0): Conv1d(1, 8, kernel_size=(3,), stride=(2,), padding=(1,))
+      (1): ReLU()
+      (2): Flatten(start_dim=1, end_dim=-1)
+      (3): Linear(in_features=160, out_features=10, bias=True)
+    )
+
+    Reference: LeCun, Bottou, Bengio and Haffner, "Gradient-Based Learning Applied to
+    Document Recognition" (1998).
+    """
+    import torch
+
+    if isinstance(activation, str) and activation == "maxout":
+        raise ValueError("activation='maxout' is not for cnn, want one of mlp's others")
+    in_shape = positive_integers("in_shape", in_shape)
+    if len(in_shape) not in (2, 3):
+        raise ValueError(
+            f"in_shape={in_shape}, want (channels, length) or (channels, height, width)"
+        )
+    channels = positive_integers("channels", channels)
+    kernel_size = positive_integer("kernel_size", kernel_size)
+    if kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size={kernel_size}, want an odd integer")
+
+    fan_in, *sides = in_shape
+    convolution = torch.nn.Conv1d if len(sides) == 1 else torch.nn.Conv2d
+    modules = []
+    for fan_out in channels:
+        modules += [
+            convolution(
+                fan_in, fan_out, kernel_size, stride=2, padding=kernel_size // 2
+            ),
+            _activation_module(activation, fan_out, prelu),
+        ]
+        fan_in, sides = fan_out, [(side + 1) // 2 for side in sides]
+    widths = positive_integers("widths", widths)
+    if not widths:
+        raise ValueError("widths is empty, want at least the output's")
+    features = fan_in * prod(sides)
+    dense = _dense([features, *widths], activation, 1, dropout, prelu)
+    return torch.nn.Sequential(*modules, torch.nn.Flatten(), *dense).to(device, dtype)
 
 
-def _is_positive_integer(value):
-    integral = isinstance(value, Integral) and not isinstance(value, bool)
-    return integral and value >= 1
+def _input_to_output(widths):
+    widths = positive_integers("widths", widths)
+    if len(widths) < 2:
+        raise ValueError(f"widths={widths}, want at least an input and an output width")
+    return widths
 
 
-def _finite(name, values):
-    array = _real(name, values).astype(float)
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):
-        index = tuple(bad[0].tolist())
-        raise ValueError(f"{name}{list(index)} is {array[index]}, want finite numbers")
-    return array
+def _dense(widths, activation, num_pieces, dropout, prelu):
+    """The modules of a fully connected network, from the first layer to the last."""
+    import torch
+
+    from relubook.layers import Maxout
+
+    if isinstance(dropout, bool) or not isinstance(dropout, Real):
+        raise TypeError(f"dropout={dropout!r}, want a number from 0 to below 1")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout={dropout}, want a number from 0 to below 1")
+    modules = []
+    for fan_in, fan_out in zip(widths, widths[1:-1]):
+        if isinstance(activation, str) and activation == "maxout":
+            modules.append(Maxout(fan_in, fan_out, num_pieces))
+        else:
+            modules.append(torch.nn.Linear(fan_in, fan_out))
+            modules.append(_activation_module(activation, fan_out, prelu))
+        if dropout:
+            modules.append(torch.nn.Dropout(dropout))
+    return [*modules, torch.nn.Linear(*widths[-2:])]
 
 
-def _real(name, values):
-    """A floating array of values, integers as float64."""
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{name} is ragged, want an array of numbers") from error
-    if array.dtype.kind in "biu":
-        return array.astype(float)
-    if array.dtype.kind != "f":
-        raise TypeError(f"{name} has dtype {array.dtype}, want real numbers")
-    return array
+def _activation_module(activation, units, prelu):
+    import torch
+
+    if prelu not in ("layer", "unit"):
+        raise ValueError(f"prelu={prelu!r}, want 'layer' or 'unit'")
+    activation = activation_record(activation)
+    module = activation.torch_module()
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(
+            f"module of {activation.name} built {module!r}, want a torch.nn.Module"
+        )
+    if prelu == "unit" and type(module) is torch.nn.PReLU:
+        (slope,) = module.weight.tolist()
+        return torch.nn.PReLU(units, init=slope)
+    return module

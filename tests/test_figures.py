@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
-from relubook import figures, networks, precision
+from relubook import figures, networks, precision, regions
 from relubook.activations import CATALOGUE, Activation, z
 
 
@@ -88,9 +88,9 @@ def test_layer_shows_line_bend_and_weight():
 
 def test_regions_are_drawn_once_each(ax):
     net = networks.random_network((2, 3, 1), np.random.default_rng(0))
-    regions = networks.linear_regions(*net, ((-1, 1), (-1, 1)))
-    assert figures.plot_regions(regions, ax) is ax
-    assert len(ax.collections[0].get_paths()) == len(regions)
+    parts = regions.linear_regions(*net, ((-1, 1), (-1, 1)))
+    assert figures.plot_regions(parts, ax) is ax
+    assert len(ax.collections[0].get_paths()) == len(parts)
 
 
 def test_half_float_map_puts_every_error_into_its_shade(ax):

@@ -277,7 +277,7 @@ def test_the_first_cells_say_what_this_is_and_install_what_is_missing(kink):
     assert install.source.endswith(
         'if importlib.util.find_spec("relubook") is None:\n'
         "    %pip install --quiet "
-        "'relubook[torch] @ git+https://git.example.org/minibook'"
+        "'relubook[torch,datasets] @ git+https://git.example.org/minibook'"
     )
 
 

@@ -20,7 +20,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EXECUTION_INPUTS = ["relubook/**/*", "chapters/claims.yml", "results/**/*",
+EXECUTION_INPUTS = ["relubook/**/*", "chapters/claims.yml", "results/*.*",
                     "requirements.txt"]
 PAGE_INPUTS = [*EXECUTION_INPUTS, "_ext/*", "_config.yml", "_toc.yml", "references.bib"]
 ALL_INPUTS = [*PAGE_INPUTS, "index.md", "chapters/*", "_static/*", "tools/*"]

@@ -48,7 +48,7 @@ INSTALL = """\
 import importlib.util
 
 if importlib.util.find_spec("relubook") is None:
-    %pip install --quiet 'relubook[torch] @ git+{repository}'"""
+    %pip install --quiet 'relubook[torch,datasets] @ git+{repository}'"""
 
 # What JupyterLab folds away for the tags that hide something on the site.
 SOURCE_HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
