@@ -270,6 +270,18 @@ def test_cells_keep_their_tags_and_are_folded_as_on_the_site(kink):
                for cell in kink.cells)
 
 
+def test_the_front_page_lists_the_chapters_with_cells_for_a_gpu():
+    front = (ROOT / "index.md").read_text(encoding="utf-8")
+    paragraph = front[front.index("cells with the tag `gpu`") :].split("\n\n")[0]
+    listed = set(re.findall(r"\{doc\}`(chapters/[\w-]+)`", paragraph))
+    tagged = {
+        f"chapters/{path.stem}" for path in CHAPTERS
+        for cell in nbformat.read(path, as_version=4).cells
+        if "gpu" in cell.metadata.get("tags", [])
+    }
+    assert listed == tagged != set()
+
+
 def test_the_first_cells_say_what_this_is_and_install_what_is_missing(kink):
     about, install = kink.cells[:2]
     assert f"[The kink of $\\operatorname{{ReLU}}$]({KINK})" in about.source
