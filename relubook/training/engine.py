@@ -261,7 +261,7 @@ class Stack:
 
     def _rows(self, values):
         rows = torch.as_tensor(np.stack(values)).to(self.device, self.dtype)
-        return F.pad(rows, (0, _padded(rows.shape[1], self.dtype) - rows.shape[1]))
+        return F.pad(rows, (0, _padded(rows.shape[1], rows) - rows.shape[1]))
 
     def _num_slopes(self, sizes):
         if not isinstance(self.activation, torch.nn.PReLU):
@@ -546,7 +546,7 @@ def _fitting(tensor):
 def _has_gaps(tensor):
     """Whether members of this shape need gaps between them; not whether they have."""
     size = tensor.shape[1] * tensor.shape[2]
-    return size != _padded(size, tensor.dtype)
+    return size != _padded(size, tensor)
 
 
 def _empty(shape, like):
@@ -556,19 +556,19 @@ def _empty(shape, like):
     """
     members, *rest = shape
     size = math.prod(rest)
-    row, total = _room(shape, like.dtype)
+    row, total = _room(shape, like)
     lines = (like.new_empty if row == size else like.new_zeros)(total)
     return lines[: members * row].view(members, row)[:, :size].view(shape)
 
 
-def _room(shape, dtype):
+def _room(shape, like):
     """How many numbers a member takes up, and how many all of them."""
-    row = _padded(math.prod(shape[1:]), dtype)
-    return row, _padded(shape[0] * row, dtype, 2 * _LINE)
+    row = _padded(math.prod(shape[1:]), like)
+    return row, _padded(shape[0] * row, like, 2 * _LINE)
 
 
 def _is_laid_out(tensor):
-    row, total = _room(tensor.shape, tensor.dtype)
+    row, total = _room(tensor.shape, tensor)
     strides = [row, *(math.prod(tensor.shape[i:]) for i in range(2, tensor.ndim + 1))]
     return (
         list(tensor.stride()) == strides
@@ -579,12 +579,15 @@ def _is_laid_out(tensor):
 
 def _lines(tensor):
     """The memory of a tensor that is laid out so, as one axis."""
-    _, total = _room(tensor.shape, tensor.dtype)
+    _, total = _room(tensor.shape, tensor)
     return tensor.as_strided((total,), (1,))
 
 
-def _padded(size, dtype, to=_LINE):
-    line = to // dtype.itemsize
+def _padded(size, like, to=_LINE):
+    """The least whole number of lines that hold so many numbers; a GPU needs none."""
+    if like.device.type != "cpu":
+        return size
+    line = to // like.dtype.itemsize
     return -(-size // line) * line
 
 
