@@ -631,6 +631,8 @@ class Learned(torch.nn.PReLU.__mro__[1]):
     (SMALL, dict(device="tpu"), ValueError, "device='tpu', want"),
     (SMALL, dict(device="meta"), ValueError, "device='meta', want"),
     (SMALL, dict(every=0), ValueError, "every=0, want a positive integer"),
+    (SMALL, dict(every="a"), ValueError, "every='a', want a positive integer"),
+    (SMALL, dict(every=None), ValueError, "every=None, want a positive integer"),
     (SMALL, dict(chunk=-1), ValueError, "chunk=-1, want a positive integer"),
     (SMALL, dict(workers=0), ValueError, "workers=0, want a positive integer"),
     (replace(SMALL, activation=Activation("own", z, module=Learned)), {}, ValueError,

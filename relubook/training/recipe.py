@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 
+from relubook._arguments import is_positive_integer
 from relubook.activations import CATALOGUE, Activation
 
 # Members that differ in these alone have networks of one shape and take the same steps
@@ -88,12 +89,12 @@ class Recipe:
         self._check_activation()
         for name in ("widths", "channels"):
             for value in getattr(self, name):
-                self._demand(name, _is_count(value), "positive integers")
+                self._demand(name, is_positive_integer(value), "positive integers")
         counts = ["kernel_size", "num_pieces", "num_epochs"]
         if self.batch_size is not None:
             counts.append("batch_size")
         for name in counts:
-            self._demand(name, _is_count(getattr(self, name)), "a positive integer")
+            self._demand(name, is_positive_integer(getattr(self, name)), "a positive integer")
         self._demand("kernel_size", self.kernel_size % 2, "an odd number")
         self._demand("seed", _is_integer(self.seed) and 0 <= self.seed < 2**32,
                      "an integer from 0 to 2**32 - 1")
@@ -215,10 +216,6 @@ FIELDS = tuple(field.name for field in fields(Recipe))
 
 def _is_integer(value):
     return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def _is_count(value):
-    return _is_integer(value) and value >= 1
 
 
 def _is_finite(value):

@@ -16,6 +16,7 @@ import torch
 from tqdm.std import tqdm
 
 from relubook import networks as builders
+from relubook._arguments import positive_integer
 from relubook.datasets import Dataset
 from relubook.notebook import in_build
 from relubook.training.checkpoint import Checkpoint
@@ -78,9 +79,10 @@ def train(
     """
     recipes = _recipes(recipes)
     device = _device(device)
-    for name, value in dict(every=every, workers=workers, chunk=chunk).items():
-        if value is not None and (value != int(value) or value < 1):
-            raise ValueError(f"{name}={value!r}, want a positive integer")
+    positive_integer("every", every)
+    for name, value in dict(workers=workers, chunk=chunk).items():
+        if value is not None:
+            positive_integer(name, value)
     examples = data() if callable(data) else data
     _check_data(recipes, examples)
     store = Checkpoint(checkpoint, examples, device, every, networks)
@@ -296,7 +298,7 @@ def _prepare_thread():
 
 @functools.cache
 def _keep_freed_memory():
-    """Ask glibc not to return memory after every step: fetching it anew costs a tenth."""
+    """Ask glibc not to return memory after every step: fetching it anew costs time."""
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
         c_library = ctypes.CDLL(None)
         c_library.mallopt(-1, 2**27)  # M_TRIM_THRESHOLD, bytes
