@@ -44,8 +44,9 @@ def used_in(text):
     """The experiments that a chapter loads or runs."""
     loaded = re.findall(r"""records\.load\(\s*["'](\w+)""", text)
     named = re.findall(r"""EXPERIMENTS\[\s*["'](\w+)""", text)
-    called = re.findall(r"experiments\.(\w+)\(", text)
-    imported = re.findall(r"from relubook\.experiments import (.+)", text)
+    modules = "|".join(path.stem for path in (ROOT / "relubook/experiments").glob("*.py"))
+    called = re.findall(rf"\b(?:{modules})\.(\w+)\(", text)
+    imported = re.findall(rf"from relubook\.experiments\.(?:{modules}) import (.+)", text)
     names = re.findall(r"\w+", " ".join([*called, *imported]))
     return {*loaded, *named, *(name for name in names if name in EXPERIMENTS)}
 
@@ -53,9 +54,9 @@ def used_in(text):
 def test_what_a_chapter_uses_is_found():
     assert used_in('a = records.load("one")\nb = EXPERIMENTS["two"].run([0])') == {
         "one", "two"}
-    assert used_in("experiments.born_dead([0]); experiments.born_dead_bound(2)") == {
+    assert used_in("learning.born_dead([0]); learning.born_dead_bound(2)") == {
         "born_dead"}
-    assert used_in("from relubook.experiments import born_dead") == {"born_dead"}
+    assert used_in("from relubook.experiments.learning import born_dead") == {"born_dead"}
 
 
 @pytest.mark.parametrize(

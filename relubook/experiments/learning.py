@@ -1,16 +1,7 @@
-"""The experiments that chapters show on a few seeds and `results/` holds in full.
-
-An experiment is a function `run(seeds, device)` that returns a tidy table with a
-column `seed`; a seed gives the same rows in whatever company it runs. The table
-EXPERIMENTS says what its full size is. `python -m tools.record NAME` runs that,
-piece by piece, and `relubook.records.load(NAME)` reads what was recorded.
-"""
+"""The experiments of the chapter "Learning through the kink"."""
 
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from itertools import product
-from numbers import Integral
 from types import MappingProxyType
 
 import numpy as np
@@ -19,82 +10,18 @@ import sympy as sp
 
 from relubook import datasets, initialisation, records, statistics
 from relubook.activations import Activation, z
-
-DEVICES = ("cpu", "cuda")
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One entry of EXPERIMENTS: what to run, and its full size.
-
-    run: function (seeds, device) -> DataFrame with the columns `columns`, equally many
-        rows for every seed. device is one of `devices`.
-    seeds: all of them. piece: how many go into one piece, at most 8 minutes of work.
-    devices: what `run` makes use of, out of `DEVICES`; the one to prefer comes first.
-
-    Raises ValueError or TypeError for a field that is malformed.
-    """
-
-    name: str
-    run: Callable
-    seeds: tuple[int, ...]
-    piece: int
-    columns: tuple[str, ...]
-    devices: tuple[str, ...] = ("cpu",)
-
-    def __post_init__(self):
-        for field, convert in (("seeds", check_seeds), ("columns", tuple),
-                               ("devices", tuple)):
-            object.__setattr__(self, field, convert(getattr(self, field)))
-        self._demand("name", str(self.name).isidentifier(), "an identifier")
-        self._demand("run", callable(self.run), "a function (seeds, device)")
-        self._demand("piece", _is_natural(self.piece) and self.piece, "an integer > 0")
-        self._demand(
-            "columns",
-            "seed" in self.columns and len(set(self.columns)) == len(self.columns),
-            "distinct names with 'seed' among them",
-        )
-        self._demand(
-            "devices",
-            self.devices and set(self.devices) <= set(DEVICES),
-            f"some of {', '.join(DEVICES)}",
-        )
-
-    @property
-    def doc(self) -> str:
-        """The first line of what `run` says about itself."""
-        return (self.run.__doc__ or "").strip().partition("\n")[0]
-
-    @property
-    def pieces(self) -> tuple[tuple[int, ...], ...]:
-        """The seeds of each piece, in order."""
-        starts = range(0, len(self.seeds), self.piece)
-        return tuple(self.seeds[start : start + self.piece] for start in starts)
-
-    def _demand(self, field, right, wanted):
-        if not right:
-            raise ValueError(
-                f"experiment {self.name!r}: {field} is {getattr(self, field)!r}, "
-                f"but must be {wanted}"
-            )
-
-
-def check_seeds(seeds) -> tuple[int, ...]:
-    """The seeds as a tuple of Python integers.
-
-    Raises ValueError unless they are distinct integers >= 0, at least one of them, and
-    TypeError for what is no collection.
-
-    >>> check_seeds(range(3))
-    (0, 1, 2)
-    """
-    try:
-        seeds = tuple(seeds)
-    except TypeError:
-        raise TypeError(f"seeds={seeds!r}, want integers >= 0") from None
-    if not (seeds and all(map(_is_natural, seeds)) and len(set(seeds)) == len(seeds)):
-        raise ValueError(f"seeds={seeds}, want distinct integers >= 0, at least one")
-    return tuple(map(int, seeds))
+from relubook.experiments.common import (
+    DEVICES,
+    Experiment,
+    by_name,
+    check_seeds,
+    demand_cpu,
+    is_natural,
+    keyed,
+    table,
+    train_all,
+    train_to_the_end,
+)
 
 
 def born_dead(seeds, device="cpu"):
@@ -160,7 +87,7 @@ def born_dead_bound(hidden_layers, width=2):
     Numerical Examples" (2020).
     """
     for name, value in (("hidden_layers", hidden_layers), ("width", width)):
-        if not (_is_natural(value) and value):
+        if not (is_natural(value) and value):
             raise ValueError(f"{name}={value!r}, want an integer >= 1")
     layers, half = int(hidden_layers) - 1, 2.0 ** -int(width)
     a = 1 - half
@@ -220,7 +147,7 @@ def value_at_kink(seeds, device="cpu"):
     Reference: Bertoin, Bolte, Gerchinovitz and Pauwels, "Numerical influence of
     ReLU'(0) on backpropagation" (2021).
     """
-    _demand_cpu(device)
+    demand_cpu(device)
     rows = [
         (*case, float(s), seed, *train_at_kink(*case, s, seed))
         for seed in check_seeds(seeds) for case in KINK_CASES for s in KINK_VALUES
@@ -351,7 +278,7 @@ def _exact_zeros(seeds, device, dtypes):
     import torch
     import torch.nn.functional as F
 
-    _demand_cpu(device)
+    demand_cpu(device)
     products = {"fused": F.linear, "separate": lambda h, W, b: h @ W.T + b}
     images = np.concatenate([split.x for split in grey_digits()]).reshape(-1, 64)
     rows = []
@@ -406,11 +333,6 @@ def _relu_by_rule(rule, s):
     return rules[rule]
 
 
-def _demand_cpu(device):
-    if device != "cpu":
-        raise ValueError(f"device={device!r}, want 'cpu'")
-
-
 SLOPE_1_SIGMOID = Activation(
     "slope-1 sigmoid", 2 * sp.tanh(z / 2), module=lambda: _slope_1_sigmoid()
 )
@@ -444,12 +366,12 @@ def convergence_tuning(seeds, device="cpu"):
     for (network, activation), rates in CONVERGENCE_RATES.items():
         recipes = [convergence_recipe(network, activation, lr, seed)
                    for seed in check_seeds(seeds) for lr in rates]
-        results = _train(recipes, "mnist1d", device)
+        results = train_all(recipes, "mnist1d", device)
         reached = results["epoch"].where(results["train_accuracy"] >= 0.75)
         results["time"] = reached.groupby(results["member"]).transform("min")
         ends = results.groupby("member").tail(1).fillna({"time": np.inf})
         tables.append(ends.assign(network=network))
-    return _table("convergence_tuning", tables)
+    return table(EXPERIMENTS["convergence_tuning"].columns, tables)
 
 
 def convergence(seeds, device="cpu"):
@@ -473,7 +395,7 @@ def convergence(seeds, device="cpu"):
         lr = rates[network, activation]
         recipes = [convergence_recipe(network, activation, lr, seed)
                    for seed in check_seeds(seeds)]
-        results = _train(recipes, "mnist1d", device)
+        results = train_all(recipes, "mnist1d", device)
         every = pd.MultiIndex.from_product(
             [range(len(recipes)), range(recipes[0].num_epochs + 1)],
             names=["member", "epoch"],
@@ -482,7 +404,7 @@ def convergence(seeds, device="cpu"):
         rows = error.reindex(every).rename("train_error").reset_index()
         rows["seed"] = rows["member"].map(lambda member: recipes[member].seed)
         tables.append(rows.assign(network=network, activation=activation, lr=lr))
-    return _table("convergence", tables)
+    return table(EXPERIMENTS["convergence"].columns, tables)
 
 
 def convergence_recipe(network, activation, lr, seed):
@@ -523,7 +445,9 @@ def depth_tuning(seeds, device="cpu"):
         for seed in check_seeds(seeds)
         for case, depth, lr in product(DEPTH_CASES, DEPTHS, POWERS_OF_4[3:])
     }
-    return _ends("depth_tuning", recipes, device)
+    return train_to_the_end(
+        EXPERIMENTS["depth_tuning"].columns, recipes, "digits", device
+    )
 
 
 def depth(seeds, device="cpu"):
@@ -540,7 +464,9 @@ def depth(seeds, device="cpu"):
         (*key, rates[key], seed): depth_recipe(*key, rates[key], seed)
         for seed in check_seeds(seeds) for key in product(DEPTH_CASES, DEPTHS)
     }
-    return _ends("depth", recipes, device)
+    return train_to_the_end(
+        EXPERIMENTS["depth"].columns, recipes, "digits", device
+    )
 
 
 def depth_recipe(case, depth, lr, seed):
@@ -575,7 +501,9 @@ def initial_scale_tuning(seeds, device="cpu"):
         for seed in check_seeds(seeds)
         for activation, factor, lr in product(_SCALED, FACTORS, POWERS_OF_4)
     }
-    return _ends("initial_scale_tuning", recipes, device)
+    return train_to_the_end(
+        EXPERIMENTS["initial_scale_tuning"].columns, recipes, "digits", device
+    )
 
 
 def initial_scale(seeds, device="cpu"):
@@ -590,7 +518,9 @@ def initial_scale(seeds, device="cpu"):
         (*key, rates[key], seed): scale_recipe(*key, rates[key], seed)
         for seed in check_seeds(seeds) for key in product(_SCALED, FACTORS)
     }
-    return _ends("initial_scale", recipes, device)
+    return train_to_the_end(
+        EXPERIMENTS["initial_scale"].columns, recipes, "digits", device
+    )
 
 
 def scale_recipe(activation, factor, lr, seed):
@@ -627,7 +557,7 @@ def dying(seeds, device="cpu"):
             ("relu", "leaky_relu", "elu"), (2, 5, 10), (0.001, 0.01, 0.03, 0.1)
         )
     }
-    results = _train(recipes.values(), "digits", device)
+    results = train_all(recipes.values(), "digits", device)
     layers = [name for name in results if name.startswith("dead_")]
     results["dead"] = results[layers].mean(axis=1)  # of as many as there are
     members = results.groupby("member")
@@ -636,7 +566,7 @@ def dying(seeds, device="cpu"):
         dead_before=members["dead"].first(), dead_after=ends["dead"],
         dead_first=ends["dead_1"],
     )
-    return _table("dying", [_keyed("dying", ends, recipes)])
+    return table(EXPERIMENTS["dying"].columns, [keyed(EXPERIMENTS["dying"].columns, ends, recipes)])
 
 
 def dying_recipe(activation, depth, lr, seed):
@@ -709,47 +639,7 @@ def _slope_1_sigmoid():
     return Slope1Sigmoid()
 
 
-@functools.cache
-def _training_data(name):
-    """A dataset without its test examples: nothing here is to look at them."""
-    return replace(getattr(datasets, name)(), test=None)
-
-
-def _train(recipes, name, device, every=1):
-    from relubook.training import train
-
-    return train(list(recipes), _training_data(name), every=every, device=device)
-
-
-def _ends(experiment, recipes, device):
-    """Train recipes, named by the first columns of the table; their last rows."""
-    epochs = next(iter(recipes.values())).num_epochs
-    results = _train(recipes.values(), "digits", device, every=epochs)
-    ends = results.groupby("member").tail(1).set_index("member")
-    return _table(experiment, [_keyed(experiment, ends, recipes)])
-
-
-def _keyed(experiment, ends, recipes):
-    """Results by member with the columns that name its recipe."""
-    names = EXPERIMENTS[experiment].columns[: len(next(iter(recipes)))]
-    keys = pd.DataFrame(list(recipes), columns=names)
-    return ends.assign(**keys)
-
-
-def _table(experiment, tables):
-    columns = list(EXPERIMENTS[experiment].columns)
-    return pd.concat(tables, ignore_index=True)[columns]
-
-
-def _is_natural(value):
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 0
-
-
-def _by_name(*experiments) -> Mapping[str, Experiment]:
-    return MappingProxyType({entry.name: entry for entry in experiments})
-
-
-EXPERIMENTS = _by_name(
+EXPERIMENTS = by_name(
     Experiment(
         "born_dead",
         born_dead,
