@@ -44,7 +44,7 @@ class Maxout(torch.nn.Module):
     the others, like those that lose, get 0.
 
     Raises `ValueError` for sizes that are no positive integers and for an input of
-    another width.
+    another width, `TypeError` for an input that is no tensor of the weights' dtype.
 
     >>> layer = Maxout(1, 2, num_pieces=2)
     >>> layer
@@ -90,10 +90,13 @@ class Maxout(torch.nn.Module):
             torch.nn.init.uniform_(parameter, -bound, bound)
 
     def forward(self, x):
+        _demand_tensor("x", x)
         if x.ndim == 0 or x.shape[-1] != self.in_features:
             raise ValueError(
                 f"x has shape {list(x.shape)}, want [..., {self.in_features}]"
             )
+        if x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise TypeError(f"x has dtype {x.dtype}, want {self.weight.dtype}")
         bias = None if self.bias is None else self.bias.flatten()
         z = torch.nn.functional.linear(x, self.weight.flatten(0, 1), bias)
         return maxout(z, self.num_pieces)
@@ -115,7 +118,7 @@ def maxout(z, num_pieces):
     share it out, `maximum` would halve it.)
 
     Raises `ValueError` where num_pieces is no positive integer or does not divide the
-    last axis.
+    last axis, and where that axis is empty; `TypeError` for what is no tensor.
 
     >>> maxout(torch.tensor([1.0, -2.0, 3.0, 3.0]), num_pieces=2)
     tensor([1., 3.])
@@ -124,8 +127,9 @@ def maxout(z, num_pieces):
     Networks" (2013).
     """
     num_pieces = positive_integer("num_pieces", num_pieces)
-    if z.ndim == 0:
-        raise ValueError("z has shape [], want [..., k * units]")
+    _demand_tensor("z", z)
+    if z.ndim == 0 or z.shape[-1] == 0:
+        raise ValueError(f"z has shape {list(z.shape)}, want [..., k * units]")
     size = z.shape[-1]
     if size % num_pieces:
         raise ValueError(
@@ -133,3 +137,8 @@ def maxout(z, num_pieces):
         )
     # max with a dimension documents that its index is the first; it decides the ties.
     return z.unflatten(-1, (size // num_pieces, num_pieces)).max(dim=-1).values
+
+
+def _demand_tensor(name, value):
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"{name} is a {type(value).__name__}, want a tensor")

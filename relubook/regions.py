@@ -1,7 +1,8 @@
-"""The pieces into which a ReLU network cuts the plane.
+"""The pieces into which a ReLU network or a maxout unit cuts the plane.
 
 A network is a pair of lists, weights and biases, as `relubook.networks` has them.
-Chapter "The rectified linear unit" introduces everything here.
+Chapter "The rectified linear unit" introduces what concerns ReLU networks, chapter
+"Maxout" the maxout units.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from relubook._arguments import finite, network, positive_integer, positive_inte
 # A unit's line closer than this to a vertex passes through it. In units of half
 # the box: far above rounding (1e-16), far below what a picture or a count can miss.
 _TOLERANCE = 1e-10
+_CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 _SMALLEST = np.finfo(float).smallest_normal  # below it, digits are lost
 
 
@@ -73,8 +75,7 @@ def linear_regions(weights, biases, box):
     centre, half = _centre_and_half(box)
     weights, biases = _on_the_unit_square(weights, biases, centre, half)
 
-    corners = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
-    pieces = [Region(corners, np.zeros(0, bool), np.eye(2), np.zeros(2))]
+    pieces = [Region(_CORNERS, np.zeros(0, bool), np.eye(2), np.zeros(2))]
     for weight, bias in zip(weights[:-1], biases[:-1]):
         pieces = [part for piece in pieces for part in _cut(piece, weight, bias)]
 
@@ -90,6 +91,58 @@ def linear_regions(weights, biases, box):
             )
         polygon = centre + half * piece.polygon
         regions.append(Region(polygon, piece.pattern, gradient, offset))
+    return regions
+
+
+def maxout_regions(weights, biases, box):
+    """Cut a rectangle into the polygons on which one piece of a maxout unit leads.
+
+    Piece j leads where w_j · x + b_j is the largest, an intersection of half-planes: a
+    convex polygon. Pieces that lead nowhere in the box, or on a line only, have none;
+    of equal pieces the first has it.
+
+    Shapes: weights [pieces, 2], biases [pieces]; box ((low, high), (low, high)) -> list
+    of `Region`, in the order of the pieces: `pattern` [pieces] is True for the leader,
+    gradient [1, 2] and offset [1] are its weights and bias. Computed in float64;
+    polygons thinner than about 1e-10 of the box are left out.
+
+    Raises ValueError for other shapes, NaN and infinities, an empty box, and a unit
+    that may overflow in it.
+
+    >>> weights, biases = [[1, 0], [-1, 0], [0, 0]], [0, 0, -1]  # |x|, and one too low
+    >>> regions = maxout_regions(weights, biases, ((-1, 1), (-1, 1)))
+    >>> [region.pattern.tolist() for region in regions]
+    [[True, False, False], [False, True, False]]
+
+    Reference: Goodfellow, Warde-Farley, Mirza, Courville and Bengio, "Maxout
+    Networks" (2013).
+    """
+    (weight,), (bias,) = network([weights], [biases], only_finite=True)
+    if weight.shape[1] != 2:
+        raise ValueError(
+            f"weights has shape {weight.shape}, want (pieces, 2): regions are drawn for"
+            " two inputs"
+        )
+    centre, half = _centre_and_half(box)
+    (scaled,), (offset,) = _on_the_unit_square([weight], [bias], centre, half)
+
+    regions = []
+    for leader in range(len(weight)):
+        polygon = _CORNERS
+        for rival in range(len(weight)):
+            lead = scaled[leader] - scaled[rival], offset[leader] - offset[rival]
+            size = np.abs(lead[0]).sum() + np.abs(lead[1])
+            if size == 0 and leader <= rival:
+                continue
+            if (polygon @ lead[0] + lead[1]).max() <= _TOLERANCE * size:
+                break
+            polygon = _halves(polygon, *lead, _TOLERANCE * size)[-1]
+        else:
+            pattern = np.arange(len(weight)) == leader
+            piece = slice(leader, leader + 1)
+            regions.append(
+                Region(centre + half * polygon, pattern, weight[piece], bias[piece])
+            )
     return regions
 
 

@@ -105,8 +105,7 @@ def test_nan_and_infinities():
     np.testing.assert_array_equal(maxout(z, 2), expected)
 
 
-def test_no_units_and_no_examples():
-    assert maxout(torch.empty(3, 0), 2).shape == (3, 0)
+def test_no_examples():
     assert maxout(torch.empty(0, 6), 2).shape == (0, 3)
 
 
@@ -158,6 +157,7 @@ def test_parameters_start_as_those_of_linear():
             "num_pieces=3 does not divide the last axis of size 10",
         ),
         (lambda: maxout(torch.tensor(1.0), 1), r"z has shape \[\], want \[..., k"),
+        (lambda: maxout(torch.ones(3, 0), 2), r"z has shape \[3, 0\], want \[..., k"),
         (lambda: maxout(torch.ones(4), 0), "num_pieces=0, want a positive integer"),
         (lambda: Maxout(2, 3, 1.5), "num_pieces=1.5, want a positive integer"),
         (lambda: Maxout(0, 3), "in_features=0, want a positive integer"),
@@ -169,3 +169,19 @@ def test_parameters_start_as_those_of_linear():
 def test_errors_say_what_came_and_what_was_wanted(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: maxout([1.0, 2.0], 2), "z is a list, want a tensor"),
+    (lambda: Maxout(2, 1)(np.ones(2)), "x is a ndarray, want a tensor"),
+    (lambda: Maxout(2, 1)(torch.tensor([1, 2])), "dtype torch.int64, want torch.float32"),
+    (lambda: Maxout(2, 1)(torch.ones(2).double()), "dtype torch.float64, want torch.fl"),
+])
+def test_what_is_no_tensor_or_another_kind(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_a_layer_works_under_autocast():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert Maxout(2, 1)(torch.ones(2)).dtype == torch.bfloat16

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from relubook.networks import activation_pattern, forward, random_network
-from relubook.regions import count_linear_regions, linear_regions, max_regions
+from relubook.regions import (
+    count_linear_regions,
+    linear_regions,
+    max_regions,
+    maxout_regions,
+)
 
 SQUARE = ((-1, 1), (-1, 1))
 ABSOLUTE = [[[1, 0], [-1, 0]], [[1, 1]]], [[0, 0], [0]]  # f(x, y) = |x|
@@ -427,4 +432,61 @@ def test_max_regions_of_deep_networks():
 )
 def test_errors_say_what_came_and_what_was_wanted(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
+        call()
+
+
+# --- maxout_regions
+
+
+@pytest.mark.parametrize("pieces, seed", [(1, 0), (2, 1), (3, 2), (5, 3), (12, 4)])
+def test_maxout_regions_of_random_units(pieces, seed):
+    rng = np.random.default_rng(seed)
+    weights, biases = rng.normal(size=(pieces, 2)), rng.normal(size=pieces) / 3
+    box = ((-1, 2), (-3, 1))
+    regions = maxout_regions(weights, biases, box)
+    assert areas(regions).sum() == pytest.approx(3 * 4)
+    points = rng.uniform([-1, -3], [2, 1], size=(2000, 2))
+    leader = (points @ weights.T + biases).argmax(axis=1)
+    inside = np.array([(sides(region.polygon, points) >= 0).all(axis=1)
+                       for region in regions])
+    assert (inside.sum(axis=0) == 1).all()
+    found = np.array([region.pattern.argmax() for region in regions])
+    np.testing.assert_array_equal(found[inside.argmax(axis=0)], leader)
+    for region in regions:
+        assert region.pattern.sum() == 1
+        np.testing.assert_array_equal(region.gradient, weights[region.pattern])
+        np.testing.assert_array_equal(region.offset, biases[region.pattern])
+
+
+@given(st.lists(st.tuples(*3 * [small_integers]), min_size=1, max_size=6))
+@settings(deadline=None, max_examples=40)
+def test_maxout_regions_against_exact_leaders(rows):
+    """On a grid that no line a x + b y + c = 0 with small integers meets."""
+    rows = np.array(rows)
+    regions = maxout_regions(rows[:, :2], rows[:, 2], SQUARE)
+    assert areas(regions).sum() == pytest.approx(4)
+    xs = [Fraction(i, 997) + Fraction(1, 10**7) for i in range(-990, 991, 90)]
+    ys = [y * Fraction(99_991, 100_003) for y in xs]
+    patterns = {region.pattern.argmax(): region.polygon for region in regions}
+    for x, y in product(xs, ys):
+        values = [a * x + b * y + c for a, b, c in rows.tolist()]
+        leader = values.index(max(values))
+        assert (sides(patterns[leader], np.array([[float(x), float(y)]])) > 0).all()
+
+
+def test_a_piece_that_leads_on_a_line_only_has_no_region():
+    weights, biases = [[1, 0], [0, 0], [-1, 0], [1, 0]], [0, 0, 0, 0]
+    regions = maxout_regions(weights, biases, SQUARE)
+    assert [region.pattern.argmax() for region in regions] == [0, 2]
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: maxout_regions([[1]], [0], SQUARE), r"weights has shape \(1, 1\), want"),
+    (lambda: maxout_regions([[1, 0]], [0, 1], SQUARE), r"biases\[0\] has shape \(2,\)"),
+    (lambda: maxout_regions([[1, np.nan]], [0], SQUARE), r"is nan"),
+    (lambda: maxout_regions([], [], SQUARE), "weights"),
+    (lambda: maxout_regions([[1, 0]], [0], ((1, 1), (0, 1))), "is empty"),
+])
+def test_maxout_regions_refuse(call, message):
+    with pytest.raises(ValueError, match=message):
         call()
