@@ -9,11 +9,12 @@ from fractions import Fraction
 from numbers import Rational
 
 import numpy as np
-from scipy.optimize import brentq, minimize_scalar
+from scipy.optimize import brentq
 
 from relubook._arguments import finite, positive_integer
 
 _GRID = 2049  # points at which a function is asked whether it is convex
+_STEPS = np.linspace(0, 1, 257)
 _PRECISION = 1e-12  # of the error, relative to that of one line
 
 _ROUNDING = 16 * np.finfo(float).eps  # in a sum of values of f, relative to them
@@ -127,19 +128,20 @@ def fit_convex(f, interval, num_pieces):
     low, high = _interval(interval)
     scale = _demand_convex(f, low, high) or 1.0
 
-    def value(x):
-        return float(f(np.array([x]))[0]) / scale
+    def heights(x):
+        return np.asarray(f(x), float) / scale
 
     def error(a, b):
-        """Of the best line on [a, b]."""
-        if not a < b:
-            return 0.0
-        rise = (value(b) - value(a)) / (b - a)
-        below = minimize_scalar(
-            lambda x: value(x) - value(a) - rise * (x - a), bounds=(a, b),
-            method="bounded", options={"xatol": 1e-7 * (b - a)},
-        )
-        return max(0.0, -float(below.fun) / 2)
+        """Of the best line on [a, b]: half of how far f sags below the chord."""
+        ends = heights(np.array([a, b]))
+        rise = (ends[1] - ends[0]) / (b - a) if a < b else 0.0
+        left, right = a, b
+        for _ in range(4):  # zoom in on the place: to 1e-8 of the piece
+            x = left + (right - left) * _STEPS
+            sag = ends[0] + rise * (x - a) - heights(x)
+            lowest = int(sag.argmax())
+            left, right = x[max(lowest - 1, 0)], x[min(lowest + 1, len(x) - 1)]
+        return max(0.0, sag[lowest].item() / 2)
 
     def knots_for(e):
         """Pieces from the left, each as long as e allows; the last takes the rest."""
@@ -161,10 +163,10 @@ def fit_convex(f, interval, num_pieces):
     if largest > allowed and excess(allowed) > 0:
         allowed = brentq(excess, allowed, largest, rtol=_PRECISION, xtol=_ROUNDING)
     knots = np.array(knots_for(allowed))
-    heights = scale * np.array([value(knot) for knot in knots])
-    slopes = np.diff(heights) / np.diff(knots)
+    values = scale * heights(knots)
+    slopes = np.diff(values) / np.diff(knots)
     found = scale * max(error(*ends) for ends in zip(knots, knots[1:]))
-    return ConvexFit(slopes, heights[:-1] - slopes * knots[:-1] - found, knots, found)
+    return ConvexFit(slopes, values[:-1] - slopes * knots[:-1] - found, knots, found)
 
 
 def _fractions(name, values):
