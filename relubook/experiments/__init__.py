@@ -10,9 +10,13 @@ Each chapter has a module of its own.
 
 from types import MappingProxyType
 
-from relubook.experiments import leaky, learning
+from relubook.experiments import leaky, learning, softplus
 from relubook.experiments.common import DEVICES, Experiment, check_seeds
 
 __all__ = ["DEVICES", "EXPERIMENTS", "Experiment", "check_seeds"]
 
-EXPERIMENTS = MappingProxyType({**learning.EXPERIMENTS, **leaky.EXPERIMENTS})
+EXPERIMENTS = MappingProxyType({
+    name: entry
+    for chapter in (learning, leaky, softplus)
+    for name, entry in chapter.EXPERIMENTS.items()
+})
