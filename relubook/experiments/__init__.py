@@ -10,13 +10,13 @@ Each chapter has a module of its own.
 
 from types import MappingProxyType
 
-from relubook.experiments import elu, leaky, learning, softplus
+from relubook.experiments import elu, leaky, learning, maxout, softplus
 from relubook.experiments.common import DEVICES, Experiment, check_seeds
 
 __all__ = ["DEVICES", "EXPERIMENTS", "Experiment", "check_seeds"]
 
 EXPERIMENTS = MappingProxyType({
     name: entry
-    for chapter in (learning, leaky, softplus, elu)
+    for chapter in (learning, leaky, softplus, elu, maxout)
     for name, entry in chapter.EXPERIMENTS.items()
 })
