@@ -16,7 +16,7 @@ book: $(READY)  ## execute every notebook and build the site into _build/html
 	$(BIN)/python -m tools.build
 
 test: $(READY)  ## run the tests of the package, the notebooks and the ledger
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 test-site: $(READY)  ## open every page of the built site in headless Chromium
 	$(BIN)/python -m pytest tests/site

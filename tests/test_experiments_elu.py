@@ -9,7 +9,7 @@ import sympy as sp
 import torch
 
 from relubook import records
-from relubook.activations import CATALOGUE
+from relubook.activations import CATALOGUE, z
 from relubook.experiments import EXPERIMENTS, elu, learning
 from relubook.initialisation import second_moment
 from relubook.training import Recipe
@@ -94,9 +94,9 @@ def test_tuning_and_comparison_differ_in_the_rate_alone(tiny):
 
 
 def test_the_mean_of_centred_relu_is_0_and_torch_agrees():
-    record = elu.CENTRED_RELU
-    density = sp.exp(-(elu.z**2) / 2) / sp.sqrt(2 * sp.pi)
-    positive = sp.integrate(elu.z * density, (elu.z, 0, sp.oo))
+    record = elu.ACTIVATIONS["centred relu"]
+    density = sp.exp(-(z**2) / 2) / sp.sqrt(2 * sp.pi)
+    positive = sp.integrate(z * density, (z, 0, sp.oo))
     assert sp.simplify(positive - (CATALOGUE["relu"].formula - record.formula)) == 0
     assert second_moment(record) == pytest.approx(0.5 - 1 / (2 * np.pi), 1e-12)
     values = np.linspace(-3, 3, 25)

@@ -1,15 +1,12 @@
 """The experiments of the chapter "ELU"."""
 
 from itertools import product
-from math import pi, sqrt
 from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
-import sympy as sp
 
 from relubook import records
-from relubook.activations import CATALOGUE, Activation, z
 from relubook.experiments import common
 from relubook.experiments.common import (
     DEVICES,
@@ -20,14 +17,10 @@ from relubook.experiments.common import (
     table,
 )
 from relubook.experiments.learning import dying_recipe
+from relubook.experiments.softplus import SHIFTED_RELU
 
-CENTRED_RELU = Activation(
-    "centred relu",
-    CATALOGUE["relu"].formula - 1 / sp.sqrt(2 * sp.pi),
-    module=lambda: _centred_relu(),
-)
 ACTIVATIONS = MappingProxyType({
-    "relu": "relu", "leaky_relu": "leaky_relu", "centred relu": CENTRED_RELU,
+    "relu": "relu", "leaky_relu": "leaky_relu", "centred relu": SHIFTED_RELU,
     "elu": "elu",
 })
 SETTINGS = MappingProxyType({  # dataset, momentum, learning rates
@@ -247,16 +240,6 @@ def _untrained(recipe, data):
     with torch.random.fork_rng(devices=[]):  # the builder draws weights, for nothing
         network = mlp((inputs, *recipe.widths, data.num_classes), recipe.activation)
     return initialise_(network, gain=gain(recipe.activation), seed=recipe.seed)
-
-
-def _centred_relu():
-    import torch
-
-    class CentredReLU(torch.nn.Module):
-        def forward(self, z):
-            return torch.relu(z) - 1 / sqrt(2 * pi)
-
-    return CentredReLU()
 
 
 EXPERIMENTS = by_name(
