@@ -21,6 +21,11 @@ const checks = {
       else if (isVisible(maths) && !(box.width && box.height))
         wrong.push(`maths without size: ${maths.textContent}`);
     }
+    for (const number of document.querySelectorAll("div.math .eqno")) {
+      const formula = number.closest(".math");
+      if ([...formula.querySelectorAll(".base")].some((part) => meet(part, number)))
+        wrong.push(`the equation's number stands on it: ${formula.id}`);
+    }
     const fonts = [...document.fonts].filter((font) => font.family.includes("KaTeX"));
     const shown = [...document.querySelectorAll(".katex")].some(isVisible);
     if (shown && !fonts.some((font) => font.status === "loaded"))
@@ -87,6 +92,11 @@ const checks = {
 
 function isVisible(element) {
   return element.checkVisibility({ visibilityProperty: true });
+}
+
+function meet(one, other) {
+  const [a, b] = [one, other].map((element) => element.getBoundingClientRect());
+  return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
 }
 
 function hasText(element) {

@@ -30,6 +30,9 @@ BROKEN = """<!DOCTYPE html>
 <div class="katex katex-html" style="width: 99em">maths</div></div>
 <span class="math">\\max</span> <span class="katex-error" title="bad">x</span>
 <span class="math"><span class="katex katex-html" style="font-size: 0">x</span></span>
+<div class="math" id="numbered" style="position: relative">
+<span class="eqno" style="position: absolute; left: 0">(1)</span>
+<span class="katex katex-html"><span class="base">x + y</span></span></div>
 <img src="gone.png"> <img src="https://example.org/dot.png">
 <script>console.error("loud"); setTimeout(() => { throw Error("thrown") })</script>
 """
@@ -42,6 +45,7 @@ BROKEN_FAULTS = [
     "KaTeX error: bad",
     "maths not rendered: \\max",
     "maths without size: x",
+    "the equation's number stands on it: numbered",
     "no font of KaTeX",
     "overflows by 518 px: div.wide\n",  # what a box scrolls is not to blame
     "data-theme is dark, wanted light",
