@@ -16,7 +16,7 @@ import pytest
 import sympy as sp
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from relubook import datasets, statistics
@@ -150,6 +150,8 @@ def numbers(results):
     features=st.integers(1, 40), chunk=st.integers(1, 5),
     activation=st.sampled_from(["relu", "tanh", "gelu", "softplus", "maxout", "prelu"]),
 )
+@example(widths=[6, 36], batch=1, features=1, chunk=1, activation="maxout")
+@example(widths=[8, 80], batch=1, features=8, chunk=1, activation="relu")
 def test_no_size_lets_neighbours_change_a_bit(widths, batch, features, chunk, activation):
     data = some_data(shape=(features,))
     recipe = Recipe(

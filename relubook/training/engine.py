@@ -522,10 +522,11 @@ def _product(first, second, out, plus=None):
     """Write the members' matrix products, plus a column each if there is one.
 
     A matrix library may add in another order where an address or the number of members
-    is another. So every member starts on a cache line; and where that leaves gaps, over
-    which torch would take another way for several members than for one, each goes alone.
+    is another. So every member starts on a cache line; and where that leaves gaps, or a
+    product is a single row or column, for which torch would take another way for several
+    members than for one, each goes alone.
     """
-    if not _has_gaps(out):
+    if not (_has_gaps(out) or 1 in out.shape[1:]):
         if plus is None:
             torch.bmm(first, second, out=out)
         else:
