@@ -1,11 +1,14 @@
 """Fixtures that several files of tests use."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from relubook import datasets
 from relubook.experiments import common
+from relubook.grading import assignments
 
 
 @pytest.fixture
@@ -19,3 +22,19 @@ def few_examples(monkeypatch):
     small = {"digits": images, "mnist1d": signals}
     monkeypatch.setattr(common, "training_data", small.get)
     return small
+
+
+@pytest.fixture(scope="session")
+def assignment_root(tmp_path_factory):
+    """A book whose only assignment is `tiny`."""
+    root = tmp_path_factory.mktemp("book")
+    shutil.copytree(Path(__file__).parent / "data" / "assignments", root / "assignments")
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny(assignment_root):
+    """The assignment `tiny`, built with a secret: slope 1/5, shift 2."""
+    return assignments.build(
+        "tiny", term="#2", secret="what the tests draw from", root=assignment_root
+    )

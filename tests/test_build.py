@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tools.build import BuildError, build, report
+from tools.check_site import problems
 
 ROOT = Path(__file__).parent.parent
 FRONT_MATTER = """\
@@ -140,3 +141,37 @@ def test_a_failed_build_is_not_taken_for_done(book):
 
 def test_report_without_a_cell_shows_what_is_known(tmp_path):
     assert "DeadKernelError" in report(tmp_path / "one.md", "DeadKernelError: died")
+
+
+def test_the_site_has_what_students_get_of_each_assignment(tmp_path):
+    """And a page that lists it, made from its front matter."""
+    for name in ("_config.yml", "references.bib", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("_ext", "_static"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "tests" / "data" / "assignments", tmp_path / "assignments")
+    (tmp_path / "chapters").mkdir()
+    write(tmp_path, "index.md", "# A book\n\nSee {doc}`chapters/assignments`.\n")
+    write(tmp_path, "chapters/rectified-linear-unit.md", "# One\n")
+    write(tmp_path, "chapters/assignments.md",
+          "# Assignments\n\n```{assignment-list}\n```\n")
+    write(tmp_path, "_toc.yml", "format: jb-book\nroot: index\nchapters:\n"
+          "  - file: chapters/rectified-linear-unit\n  - file: chapters/assignments\n")
+    site = build(tmp_path)
+    files = sorted(path.name for path in (site / "assignments" / "tiny").iterdir())
+    assert files == ["table.csv", "tests.zip", "tiny.ipynb"]
+    text = (site / "chapters/assignments.html").read_text("utf-8")
+    assert "1. A tiny assignment" in text
+    assert "7 points, about 10 minutes. Needs NumPy." in text
+    assert 'href="../assignments/tiny/tiny.ipynb"' in text
+    assert 'href="../assignments/tiny/table.csv"' in text
+    assert "relubook/relubook/blob/assignments/tiny/tiny.ipynb" in text
+    assert 'href="rectified-linear-unit.html"' in text
+    everything = b"".join(path.read_bytes() for path in site.rglob("*")
+                          if path.is_file())
+    assert b"positively homogeneous" not in everything  # of the solution
+    setup = (site / "assignments/tiny/tiny.ipynb").read_text("utf-8")
+    assert "https://relubook.github.io/relubook/assignments/tiny/" in setup
+    (site / "assignments" / "tiny" / "table.csv").unlink()
+    assert any("table.csv (no such file)" in line
+               for line in problems(site, source=tmp_path))

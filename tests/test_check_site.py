@@ -292,6 +292,22 @@ def test_buttons_must_open_what_the_checkout_has(site, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("url", [
+    "https://colab.research.google.com/github/us/book/blob/assignments/{}",
+    f"{HUB}?repo={OURS}&branch=assignments&urlpath=lab/tree/book/{{}}",
+])
+def test_buttons_must_open_what_the_branch_assignments_has(site, tmp_path, url):
+    """The branch is what the site's folder `assignments` holds."""
+    (tmp_path / "_config.yml").write_text(f"repository: {{url: {OURS}}}")
+    names = ("a/a.ipynb", "a/b.ipynb")
+    links = [f'<a href="{url.format(name)}">x</a>' for name in names]
+    html_dir = site("".join(links), files={"assignments/a/a.ipynb": "{}"})
+    assert problems(html_dir, source=tmp_path) == [
+        "index.html: button opens a/b.ipynb of the branch assignments, which is not in "
+        f"the site's folder assignments: {url.format('a/b.ipynb')}",
+    ]
+
+
 def test_main_prints_each_problem_and_fails(site, capsys):
     html_dir = site('<a href="gone.html">x</a><a href="gone.html">y</a>')
     assert main([str(html_dir)]) == 1
