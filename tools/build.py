@@ -20,10 +20,13 @@ from multiprocessing import get_context
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EXECUTION_INPUTS = ["relubook/**/*", "chapters/claims.yml", "results/*.*",
-                    "requirements.txt"]
-PAGE_INPUTS = [*EXECUTION_INPUTS, "_ext/*", "_config.yml", "_toc.yml", "references.bib"]
-ALL_INPUTS = [*PAGE_INPUTS, "index.md", "chapters/*", "_static/*", "tools/*"]
+# No chapter runs what grades assignments: `!` leaves out what came before it.
+EXECUTION_INPUTS = ["relubook/**/*", "!relubook/grading/**/*", "chapters/claims.yml",
+                    "results/*.*", "requirements.txt"]
+PAGE_INPUTS = [*EXECUTION_INPUTS, "_ext/*", "_config.yml", "_toc.yml", "references.bib",
+               "assignments/*/*.md"]
+ALL_INPUTS = [*PAGE_INPUTS, "index.md", "chapters/*", "_static/*", "tools/*",
+              "relubook/grading/*", "assignments/*/**/*"]
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -55,6 +58,7 @@ def build(root=ROOT, fresh=False):
     rendered.clear()
     render(root, everything)
     rendered.write()
+    publish_assignments(root, out / "html" / "assignments")
     found = problems(out / "html", source=root)
     if found:
         raise BuildError("The built site has problems:\n" + "\n".join(found))
@@ -84,7 +88,11 @@ class Stamp:
 def digest(root, patterns):
     """SHA-256 over the Python version and the names and bytes of the files."""
     total = hashlib.sha256(sys.version.encode())
-    for path in sorted({path for pattern in patterns for path in root.glob(pattern)}):
+    paths = set()
+    for pattern in patterns:
+        found = set(root.glob(pattern.removeprefix("!")))
+        paths = paths - found if pattern.startswith("!") else paths | found
+    for path in sorted(paths):
         if path.is_file() and "__pycache__" not in path.parts:
             total.update(path.relative_to(root).as_posix().encode() + b"\0")
             total.update(hashlib.sha256(path.read_bytes()).digest())
@@ -182,6 +190,21 @@ def render(root, everything):
         raise BuildError(
             f"Jupyter Book found errors:\n{messages.rstrip()}\n(whole log: {log})"
         )
+
+
+def publish_assignments(root, folder):
+    """Put what students get of each assignment, and nothing else, into `folder`."""
+    from relubook.grading import assignments
+
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in assignments.names(root):
+        try:  # without a secret, so there is no other side to publish by mistake
+            built = assignments.build(
+                name, root=root, out=root / "_build" / "site-assignments" / name
+            )
+        except assignments.AssignmentError as error:
+            raise BuildError(str(error)) from error
+        shutil.copytree(built.folder / "student", folder / name)
 
 
 def main():

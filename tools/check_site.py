@@ -94,7 +94,7 @@ def problems(html_dir, source=None):
             *text_problems(page),
         ]
         if repository is not None:
-            lines += button_problems(page, repository, Path(source))
+            lines += button_problems(page, repository, Path(source), site.root)
         found += [f"{name}: {line}" for line in dict.fromkeys(lines)]
     return found + asset_problems(site) + orphan_problems(site)
 
@@ -398,15 +398,30 @@ def repository_address(source):
     return config["repository"]["url"]
 
 
-def button_problems(page, repository, source):
+def button_problems(page, repository, source, root):
     for link in page.find_all("a", href=True):
         path = repository_path(link["href"], repository)
         if path is None:
             continue
-        if not (source / path).is_file():
+        if opens_assignments(link["href"], repository):
+            if not (root / "assignments" / path).is_file():
+                yield (f"button opens {path} of the branch assignments, which is not "
+                       f"in the site's folder assignments: {link['href']}")
+        elif not (source / path).is_file():
             yield f"button opens {path}, which is not in the repository: {link['href']}"
         elif "colab" in urlsplit(link["href"]).netloc and not path.endswith(".ipynb"):
             yield f"Colab opens notebooks only, not {path}: {link['href']}"
+
+
+def opens_assignments(url, repository):
+    """Whether a button opens the branch that holds the site's folder `assignments`."""
+    parts = urlsplit(url)
+    ours = urlsplit(repository).path.strip("/")
+    branch = parse_qs(parts.query).get("branch", [""])[0]
+    return branch == "assignments" or re.match(
+        rf"/(?:github/)?{re.escape(ours)}/(?:blob|raw|tree)/assignments/",
+        unquote(parts.path),
+    ) is not None
 
 
 def repository_path(url, repository):
