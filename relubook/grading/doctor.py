@@ -30,7 +30,7 @@ The kernel forbids user namespaces: `sudo sysctl kernel.unprivileged_userns_clon
 (Debian, Arch) or `sudo sysctl user.max_user_namespaces=15000` (Red Hat). In a container
 start it with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined
 --security-opt systempaths=unconfined`.""",
-    "proc": """\
+    "mount proc": """\
 The container hides parts of /proc: start it with `--security-opt
 systempaths=unconfined`.""",
     "setpriv": "Install util-linux: root needs its `setpriv`. Or grade as another user.",

@@ -319,15 +319,16 @@ def bubblewrap_command(descriptor, limits, data=(), requires=()):
         inner = []
     options += ["--hostname", "sandbox", "--die-with-parent", "--new-session"]
     options += ["--proc", "/proc", "--dev", "/dev"]
+    # Before what is bound: Python's environment may lie below one of these.
+    for path in WRITABLE:
+        size = str((limits.files << 20) // len(WRITABLE))
+        options += ["--perms", "1777", "--size", size, "--tmpfs", path]
     visible = [path for path in SYSTEM if os.path.exists(path)]
     visible += [sys.base_prefix, sys.prefix]
     for path in dict.fromkeys(visible):
         options += [*mounts_below(path), "--ro-bind", path, path]
     for path in answers_below(visible):
         options += ["--tmpfs", path]
-    for path in WRITABLE:
-        size = str((limits.files << 20) // len(WRITABLE))
-        options += ["--perms", "1777", "--size", size, "--tmpfs", path]
     options += ["--perms", "0755", "--dir", "/grader"]
     for name in WORKER:
         options += ["--ro-bind", str(HERE / name), f"/grader/{name}"]
