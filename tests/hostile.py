@@ -595,5 +595,5 @@ PROBES = {
                              " or None",
     "home folders": "import os; return os.listdir('/home') or os.listdir('/root')",
     "the machine's temporary files": "import os; return [n for n in os.listdir('/tmp')"
-                                     " if 'pytest' in n or 'i6' in n] or None",
+                                     " if 'pytest' in n] or None",
 }
