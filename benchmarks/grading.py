@@ -25,8 +25,16 @@ ASSIGNMENTS = "relu-by-hand", "maxout"  # NumPy; torch
 ROUNDS, SUBMISSIONS, JOBS, PATIENCE = 3, 10, 2, 60
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 FORGERY = """\
-from otter.test_files.abstract_test import TestFile
-TestFile.score = property(lambda self: self.possible)"""
+from otter.execute import Checker
+
+honest = Checker.check
+
+def forged(*args, **kwargs):
+    result = honest(*args, **kwargs)
+    result.update_score(result.possible)
+    return result
+
+Checker.check = forged"""
 
 
 def main():
@@ -70,14 +78,17 @@ def honest(built):
     points = sum(p for q, p in built.points.items() if q not in built.rubric)
     free = sum(built.free.values())
     found = {
-        "solution": (notebook(assignments.cells(built)), points),
-        "untouched": (notebook(assignments.cells(built, "student")), free),
+        "solution": (notebook(assignments.cells(built), built.name), points),
+        "untouched": (notebook(assignments.cells(built, "student"), built.name), free),
     }
-    for answer in assignments.answers(built):
+    answers = assignments.answers(built)
+    right = [answer for answer in answers if answer.right][:3]
+    wrong = [answer for answer in answers if not answer.right]
+    for answer in [*right, *wrong][: SUBMISSIONS - len(found)]:
         code = assignments.cells(built, after={answer.question: answer.code})
         lost = sum(built.points[q] - score for q, score in answer.scores.items())
-        found[answer.name] = notebook(code), points - lost
-    return dict(list(found.items())[:SUBMISSIONS])
+        found[answer.name] = notebook(code, built.name), points - lost
+    return found
 
 
 def awkward(built):
@@ -87,19 +98,20 @@ def awkward(built):
     untouched = assignments.cells(built, "student")
     return {
         "endless loop in the last cell":
-            (notebook([*solution, "while True: pass"]), points),
+            (notebook([*solution, "while True: pass"], built.name), points),
         "os._exit in the last cell":
-            (notebook([*solution, "import os\nos._exit(0)"]), points),
-        "nothing answered, otter's score patched":
-            (notebook([*untouched, FORGERY]), sum(built.free.values())),
+            (notebook([*solution, "import os\nos._exit(0)"], built.name), points),
+        "nothing answered, otter's checks patched":
+            (notebook([FORGERY, *untouched], built.name), sum(built.free.values())),
     }
 
 
-def notebook(cells):
+def notebook(cells, name):
     """A notebook of these code cells, as JSON."""
     made = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(source) for source in cells],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"},
+                  "otter": {"assignment_name": name}},
     )
     return nbformat.writes(made)
 
