@@ -28,8 +28,8 @@ all programs: `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`.""",
     "new namespace": """\
 The kernel forbids user namespaces: `sudo sysctl kernel.unprivileged_userns_clone=1`
 (Debian, Arch) or `sudo sysctl user.max_user_namespaces=15000` (Red Hat). In a container
-start it with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined
---security-opt systempaths=unconfined`.""",
+start it with `--cap-add SYS_ADMIN --security-opt seccomp=unconfined
+--security-opt apparmor=unconfined --security-opt systempaths=unconfined`.""",
     "mount proc": """\
 The container hides parts of /proc: start it with `--security-opt
 systempaths=unconfined`.""",
