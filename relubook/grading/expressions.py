@@ -37,7 +37,6 @@ import re
 
 import mpmath
 import sympy as sp
-from sympy.core.relational import Relational
 from sympy.logic.boolalg import Boolean, BooleanAtom
 from sympy.printing.str import StrPrinter
 
@@ -91,7 +90,6 @@ _EXPONENTIAL = (sp.exp, sp.sinh, sp.cosh)
 # Their values cost as many digits as the argument has before the point.
 _COSTLY_IF_LARGE = (sp.sin, sp.cos, sp.tan, sp.cot, sp.sec, sp.csc, sp.floor,
                     sp.ceiling)  # fmt: skip
-_BOOLEANS = (bool, BooleanAtom, Relational, sp.And, sp.Or, sp.Not)
 
 
 class Refused(ValueError):
